@@ -1,0 +1,150 @@
+//! Every error that can reach a caller: a stable code, its page, its HTTP status, what it means and what to do.
+//!
+//! Codes are never reused and never change their meaning. `docs/errors/` holds a page for each, made from this table.
+
+use std::fmt;
+
+/// A stable error code such as `TL-1002`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode(&'static str);
+
+/// What is known of a code.
+#[derive(Debug, Clone, Copy)]
+pub struct ErrorInfo {
+    /// The code.
+    pub code: ErrorCode,
+    /// A short name for links: `contract-violation`.
+    pub slug: &'static str,
+    /// The HTTP status that goes with it.
+    pub status: u16,
+    /// What was wrong, in one sentence.
+    pub title: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl ErrorCode {
+    /// The code as text.
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// What is known of it.
+    pub fn info(self) -> &'static ErrorInfo {
+        ALL.iter().find(|info| info.code == self).unwrap_or(&ALL[ALL.len() - 1])
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $code:literal $status:literal $slug:literal $title:literal $remedy:literal;)*) => {
+        $(#[doc = $title] pub const $name: ErrorCode = ErrorCode($code);)*
+
+        /// The whole table, by code.
+        pub const ALL: &[ErrorInfo] = &[
+            $(ErrorInfo { code: $name, slug: $slug, status: $status, title: $title, remedy: $remedy },)*
+        ];
+    };
+}
+
+codes! {
+    MALFORMED_JSON "TL-1001" 400 "malformed-json" "The body is not JSON that can be accepted."
+        "Send UTF-8 JSON (RFC 8259) without duplicate keys or lone surrogates; the place is in the answer.";
+    CONTRACT_VIOLATION "TL-1002" 422 "contract-violation" "The event does not keep its product's data contract."
+        "Compare the event with the contract's schema at the place named in the answer.";
+    EPCIS_INVALID "TL-1003" 422 "epcis-invalid" "The document or event is not valid EPCIS 2.0."
+        "Run `tradelane epcis validate` on it; each violation names its place and rule.";
+    TOO_LARGE "TL-1004" 413 "too-large" "The request is larger than its limit."
+        "Send smaller events or fewer in one request; the limits are in the answer and in the documentation.";
+    UNSUPPORTED_MEDIA "TL-1005" 415 "unsupported-media-type" "This content type is not accepted here."
+        "Use application/json, application/x-ndjson, application/cloudevents+json or application/cloudevents-batch+json as the operation says.";
+    BAD_PARAMETER "TL-1006" 400 "bad-parameter" "A parameter, header or field of the request is missing or not understood."
+        "Correct the one named in the answer; the OpenAPI document lists what is accepted.";
+    QUALITY_RULE "TL-1007" 422 "quality-rule-failed" "The event fails a quality rule of its contract."
+        "The rule's name is in the answer; the contract says what it demands.";
+    CLOUDEVENT_INVALID "TL-1008" 400 "cloudevent-invalid" "The CloudEvent lacks an attribute or carries one that is not valid."
+        "Send id, source, specversion 1.0 and type, and the data as JSON.";
+    DUPLICATE_EVENT "TL-1009" 409 "duplicate-event" "An event with this eventID was captured before."
+        "Nothing: it is stored. To correct an event, publish an error declaration.";
+    CONTRACT_INVALID "TL-1010" 422 "contract-invalid" "The data contract cannot be used."
+        "Correct the place named in the answer; `datacontract lint` checks the ODCS part.";
+    MANIFEST_INVALID "TL-1011" 422 "manifest-invalid" "A manifest cannot be applied."
+        "Correct the file and place named in the answer; nothing was changed.";
+    QUERY_INVALID "TL-1012" 400 "query-parameter" "The EPCIS query has a parameter that is unknown or has a value of the wrong form."
+        "Correct the parameter named in the answer (EPCIS 2.0, section 8.2.7).";
+    FILTER_INVALID "TL-1013" 422 "filter-invalid" "A row filter, quality rule or policy does not compile."
+        "Correct the expression at the place named in the answer.";
+    NOT_ACCEPTABLE "TL-1014" 406 "not-acceptable" "The version or media type asked for is not offered."
+        "Ask for EPCIS 2.0, CBV 2.0 and JSON, or leave the header out.";
+    METHOD_NOT_ALLOWED "TL-1015" 405 "method-not-allowed" "This path does not take that method."
+        "The Allow header says which it takes.";
+    UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."
+        "Send `Authorization: Bearer` with an API key or an access token from /oauth/token.";
+    CREDENTIALS_EXPIRED "TL-2002" 401 "credentials-expired" "The access token or key has expired or was revoked."
+        "Ask for a new token, or for a new key from your administrator.";
+    OAUTH_INVALID_CLIENT "TL-2003" 401 "invalid-client" "The OAuth client is unknown or its secret is wrong."
+        "Check client_id and client_secret; secrets expire and are rotated.";
+    OAUTH_INVALID_REQUEST "TL-2004" 400 "invalid-request" "The token request is not one that this server understands."
+        "Send grant_type=client_credentials, form-encoded, with scopes of products that you may use.";
+    FORBIDDEN "TL-3001" 403 "forbidden" "You are not allowed to do this."
+        "Ask your administrator for the role, or the product's owner for a grant.";
+    GRANT_ENDED "TL-3002" 403 "grant-ended" "The grant was revoked, has expired, or changed since this read began."
+        "Read again from your last cursor if the grant is active; otherwise ask the product's owner.";
+    NOT_FOUND "TL-3003" 404 "not-found" "There is nothing here that you may see."
+        "Check the name; what you have no grant for looks like what does not exist.";
+    NO_GRANT "TL-3004" 403 "no-grant" "Your organization has no active grant for this product."
+        "Ask for access with POST /v1/access-requests.";
+    KEY_REUSED "TL-4001" 422 "idempotency-key-reused" "This Idempotency-Key was used with another body."
+        "Use a new key for a new request.";
+    IN_FLIGHT "TL-4002" 409 "request-in-flight" "A request with this Idempotency-Key is still being worked on."
+        "Wait and retry with the same key and body.";
+    CONFLICT "TL-4003" 409 "conflict" "Somebody changed this at the same time, or it is not in a state that allows the change."
+        "Read it again and decide anew.";
+    RATE_LIMITED "TL-5001" 429 "rate-limited" "More requests than your quota allows."
+        "Wait as long as Retry-After says.";
+    TIMED_OUT "TL-5002" 408 "timed-out" "The request took longer than its limit to arrive or to be answered."
+        "Retry; send less at once.";
+    OVERLOADED "TL-5003" 503 "overloaded" "The hub has more work than it accepts at once."
+        "Retry after the time in Retry-After.";
+    STORAGE_UNAVAILABLE "TL-6001" 503 "storage-unavailable" "The event could not be stored or read."
+        "Retry with the same Idempotency-Key; the operator's log names the cause.";
+    STORAGE_FULL "TL-6002" 507 "storage-full" "There is no room to store this. Reading still works."
+        "The operator must add space or shorten retention.";
+    STORAGE_CORRUPT "TL-6003" 500 "storage-corrupt" "Stored data fails its integrity check and is not served."
+        "The operator must restore it from a backup; the log names the place.";
+    KEYS_UNAVAILABLE "TL-6004" 503 "keys-unavailable" "A key that this needs cannot be reached."
+        "Retry; the operator's log names the key store's trouble.";
+    AUDIT_UNAVAILABLE "TL-6005" 503 "audit-unavailable" "The access could not be recorded, so it did not happen."
+        "Retry; the operator's log names the audit log's trouble.";
+    WITHHELD "TL-6006" 422 "record-withheld" "A record cannot be shown safely and was put in quarantine."
+        "The product's owner sees it and the reason in the quarantine.";
+    INTERNAL "TL-9001" 500 "internal" "Something went wrong that should not."
+        "Retry; if it persists, give the operator the instance id in the answer.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_and_slug_is_used_once() {
+        for (i, a) in ALL.iter().enumerate() {
+            for b in &ALL[i + 1..] {
+                assert!(a.code != b.code && a.slug != b.slug, "{} {}", a.code, b.code);
+                assert!(a.code.as_str() < b.code.as_str(), "the table is sorted");
+            }
+            assert!((400..600).contains(&a.status));
+        }
+    }
+}

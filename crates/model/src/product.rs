@@ -1,0 +1,41 @@
+//! Data products.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ContractId, OrgId, ProductId};
+
+/// What the events of a product are, beyond what their contract says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// JSON documents, checked against the contract's schema.
+    #[default]
+    Json,
+    /// EPCIS 2.0 events, checked against the standard's rules and the contract's.
+    Epcis,
+}
+
+/// A named stream of events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Product {
+    /// Its id, unique on the hub.
+    pub id: ProductId,
+    /// Whose it is.
+    pub owner: OrgId,
+    /// Its name for people.
+    #[serde(default)]
+    pub name: String,
+    /// What it is for, for the catalog.
+    #[serde(default)]
+    pub description: String,
+    /// The contract that its events keep.
+    pub contract: ContractId,
+    /// Is it in the catalog of every organization, or only of those with a grant?
+    #[serde(default = "yes")]
+    pub discoverable: bool,
+}
+
+fn yes() -> bool {
+    true
+}
