@@ -117,18 +117,34 @@ codes! {
         "Retry; send less at once.";
     OVERLOADED "TL-5003" 503 "overloaded" "The hub has more work than it accepts at once."
         "Retry after the time in Retry-After.";
-    STORAGE_UNAVAILABLE "TL-6001" 503 "storage-unavailable" "The event could not be stored or read."
-        "Retry with the same Idempotency-Key; the operator's log names the cause.";
-    STORAGE_FULL "TL-6002" 507 "storage-full" "There is no room to store this. Reading still works."
-        "The operator must add space or shorten retention.";
-    STORAGE_CORRUPT "TL-6003" 500 "storage-corrupt" "Stored data fails its integrity check and is not served."
-        "The operator must restore it from a backup; the log names the place.";
     KEYS_UNAVAILABLE "TL-6004" 503 "keys-unavailable" "A key that this needs cannot be reached."
         "Retry; the operator's log names the key store's trouble.";
     AUDIT_UNAVAILABLE "TL-6005" 503 "audit-unavailable" "The access could not be recorded, so it did not happen."
         "Retry; the operator's log names the audit log's trouble.";
     WITHHELD "TL-6006" 422 "record-withheld" "A record cannot be shown safely and was put in quarantine."
         "The product's owner sees it and the reason in the quarantine.";
+    STORAGE_FULL "TL-7001" 507 "storage-full" "There is no room to store this; nothing was written, and reading still works."
+        "Retry later with the same Idempotency-Key; the operator must add space or shorten a retention.";
+    STORAGE_CORRUPT "TL-7002" 500 "storage-corrupt" "Stored data fails its integrity check and is not served."
+        "The operator must restore it from a backup or a replica; the log names the place.";
+    STORAGE_WRONG_KEY "TL-7003" 500 "storage-wrong-key" "The store is encrypted under another root key than the one given."
+        "Start with the root key that the store was created with.";
+    STORAGE_NEWER_SCHEMA "TL-7004" 500 "storage-newer-schema" "The store was written by a newer release."
+        "Start the newer release, or restore a backup made by this one.";
+    STORAGE_FOREIGN "TL-7005" 500 "storage-foreign" "The file or database is no store of this kind."
+        "Check the configured path.";
+    STORAGE_LOCKED "TL-7006" 503 "storage-locked" "The store is open in another process."
+        "Stop that process first.";
+    UNKNOWN_STREAM "TL-7007" 404 "unknown-stream" "There is no such stream."
+        "Check the product's name; a stream comes to be with its first event.";
+    OFFSET_GONE "TL-7008" 410 "offset-gone" "The offset asked for is no longer kept."
+        "Start again from the first offset that is kept; the answer names it.";
+    OFFSET_BEYOND_END "TL-7009" 400 "offset-beyond-end" "The offset asked for is beyond the end of the stream."
+        "Read from an offset that a publish or an earlier read returned.";
+    STORAGE_LIMIT "TL-7010" 400 "storage-limit" "An argument is outside its documented bounds."
+        "Keep to the limits in the documentation.";
+    STORAGE_UNAVAILABLE "TL-7011" 503 "storage-unavailable" "The storage could not be reached or has stopped."
+        "Retry with the same Idempotency-Key; the operator's log names the cause.";
     INTERNAL "TL-9001" 500 "internal" "Something went wrong that should not."
         "Retry; if it persists, give the operator the instance id in the answer.";
 }
