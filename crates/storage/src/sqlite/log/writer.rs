@@ -1,0 +1,374 @@
+//! The thread that appends. It takes whatever has queued up, writes it in one transaction, and acknowledges it once
+//! that has been synced: one fsync for all that came while the last one was running.
+
+use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tradelane_keys::{SecretBytes, random_array};
+
+use super::super::At;
+use super::KIND;
+use super::LogOptions;
+use super::checkpoint::Checkpointer;
+use super::streams::{MAX_OFFSET, MAX_STREAMS, Stream, Streams, row_id};
+use super::upkeep::{Task, Upkeep};
+use crate::error::{Result, StorageError};
+use crate::event_log::{Append, Appended, Bounds, Dedup, StoredBatch, StreamId};
+
+/// What one transaction takes at most.
+const GROUP: usize = 1024;
+const GROUP_BYTES: usize = 8 << 20;
+/// The rest of a checkpoint that the writer does itself, between two commits.
+const SMALL_REST: u64 = 2 << 20;
+
+/// An append that waits to be written.
+pub(super) struct Pending {
+    pub(super) append: Append,
+    pub(super) reply: oneshot::Sender<Result<Appended>>,
+    /// Its room in the queue, given back when it has been answered.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Op {
+    Append(Box<Pending>),
+    Delete(Arc<Stream>, oneshot::Sender<Result<bool>>),
+    Upkeep(Task),
+}
+
+pub(super) struct Writer {
+    connection: Connection,
+    place: String,
+    key: Arc<SecretBytes<32>>,
+    streams: Arc<Streams>,
+    /// Incarnations of the streams there are: a dedup key of a deleted stream counts no more.
+    live: HashSet<[u8; 16]>,
+    /// The order in which batches came into memory, and how many bytes they are.
+    recent: VecDeque<Arc<Stream>>,
+    recent_bytes: usize,
+    tail_bytes: usize,
+    upkeep: Upkeep,
+    checkpointer: Checkpointer,
+    checkpoint_bytes: u64,
+    stopped: Option<StorageError>,
+}
+
+/// What the appends of one transaction changed, none of it visible until the commit.
+#[derive(Default)]
+struct Changes {
+    born: HashMap<StreamId, Arc<Stream>>,
+    ends: HashMap<u32, u64>,
+}
+
+enum Outcome {
+    Wrote(Arc<Stream>, StoredBatch),
+    Duplicate(u64),
+    Refused(StorageError),
+}
+
+impl Writer {
+    pub(super) fn new(
+        connection: Connection,
+        place: String,
+        key: Arc<SecretBytes<32>>,
+        streams: Arc<Streams>,
+        upkeep: Upkeep,
+        checkpointer: Checkpointer,
+        options: &LogOptions,
+    ) -> Self {
+        let live = streams.all().iter().map(|stream| stream.incarnation).collect();
+        Self {
+            connection,
+            place,
+            key,
+            streams,
+            live,
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            tail_bytes: options.tail_bytes,
+            upkeep,
+            checkpointer,
+            checkpoint_bytes: options.checkpoint_bytes,
+            stopped: None,
+        }
+    }
+
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        while let Some((group, other)) = self.take(&mut queue) {
+            self.append_all(group);
+            match other {
+                Some(Op::Delete(stream, reply)) => self.delete(&stream, reply),
+                Some(Op::Upkeep(task)) => self.upkeep.add(task),
+                Some(Op::Append(_)) | None => {}
+            }
+            if self.upkeep.step(&self.connection, &self.place) {
+                // What was given back leaves the file with the next checkpoint.
+                self.checkpointer.ask();
+            }
+            self.mind_the_wal();
+        }
+        self.streams.all().iter().for_each(|stream| stream.close());
+    }
+
+    /// The next appends, and the operation after them if it is no append. `None` when the log is closed.
+    fn take(&self, queue: &mut mpsc::Receiver<Op>) -> Option<(Vec<Pending>, Option<Op>)> {
+        let first = if self.upkeep.is_empty() {
+            queue.blocking_recv()?
+        } else {
+            match queue.try_recv() {
+                Ok(op) => op,
+                Err(TryRecvError::Empty) => return Some((Vec::new(), None)),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        };
+        let (mut group, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(op) = next {
+            let Op::Append(pending) = op else { return Some((group, Some(op))) };
+            bytes += pending.append.payload.len();
+            group.push(*pending);
+            next = if group.len() < GROUP && bytes < GROUP_BYTES { queue.try_recv().ok() } else { None };
+        }
+        Some((group, None))
+    }
+
+    fn append_all(&mut self, group: Vec<Pending>) {
+        if group.is_empty() {
+            return;
+        }
+        match self.commit(&group) {
+            Ok((changes, outcomes)) => {
+                for stream in changes.born.into_values() {
+                    self.live.insert(stream.incarnation);
+                    self.streams.add(stream);
+                }
+                for (pending, outcome) in group.into_iter().zip(outcomes) {
+                    // The caller may have gone away; the batch is there all the same.
+                    drop(pending.reply.send(self.show(outcome)));
+                }
+            }
+            Err(error) => {
+                if matches!(error, StorageError::Stopped { .. }) {
+                    self.stop(&error);
+                }
+                for pending in group {
+                    drop(pending.reply.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+
+    /// After a failed sync nobody knows what is on disk: only opening the file anew tells.
+    fn stop(&mut self, error: &StorageError) {
+        tracing::error!("the log stops: {error} ({})", error.cause().unwrap_or_default());
+        self.stopped = Some(error.clone());
+        self.streams.all().iter().for_each(|stream| stream.close());
+    }
+
+    /// Writes the group in one transaction. When this returns `Ok`, it is on disk.
+    fn commit(&mut self, group: &[Pending]) -> Result<(Changes, Vec<Outcome>)> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE").at(&self.place)?;
+        let mut changes = Changes::default();
+        let mut outcomes = Vec::with_capacity(group.len());
+        let mut wrote = Ok(());
+        for pending in group {
+            match self.write(&pending.append, &mut changes) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    wrote = Err(error);
+                    break;
+                }
+            }
+        }
+        match wrote.and_then(|()| self.connection.execute_batch("COMMIT").at(&self.place)) {
+            Ok(()) => Ok((changes, outcomes)),
+            Err(error) => {
+                if !self.connection.is_autocommit() {
+                    drop(self.connection.execute_batch("ROLLBACK"));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one append inside the transaction. An error is one of the transaction as a whole.
+    fn write(&mut self, append: &Append, changes: &mut Changes) -> Result<Outcome> {
+        let stream = match changes.born.get(&append.stream).cloned().or_else(|| self.streams.find(&append.stream)) {
+            Some(stream) => stream,
+            None => match self.give_birth(append, changes)? {
+                Some(stream) => stream,
+                None => return Ok(Outcome::Refused(StorageError::Limit { what: "the number of streams" })),
+            },
+        };
+        let base = changes.ends.get(&stream.number).copied().unwrap_or_else(|| stream.bounds().end);
+        let end = base + u64::from(append.count);
+        if end >= MAX_OFFSET {
+            return Ok(Outcome::Refused(StorageError::Limit { what: "the stream's length" }));
+        }
+        if let Some(dedup) = &append.dedup
+            && let Some(outcome) = self.remember(dedup, append, &stream, base, changes)?
+        {
+            return Ok(outcome);
+        }
+        let sealed = stream.seal(base, append.count, append.timestamp, &append.payload);
+        self.connection
+            .prepare_cached("INSERT INTO batch (id, count, timestamp, payload) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut insert| {
+                insert.execute(params![row_id(stream.number, base), append.count, append.timestamp.0, sealed])
+            })
+            .at(&self.place)?;
+        changes.ends.insert(stream.number, end);
+        let batch = StoredBatch {
+            base_offset: base,
+            count: append.count,
+            timestamp: append.timestamp,
+            payload: append.payload.clone(),
+        };
+        Ok(Outcome::Wrote(stream, batch))
+    }
+
+    /// Remembers the key, or says what it was used for before.
+    fn remember(
+        &self,
+        dedup: &Dedup,
+        append: &Append,
+        stream: &Stream,
+        base: u64,
+        changes: &Changes,
+    ) -> Result<Option<Outcome>> {
+        let known: Option<([u8; 32], [u8; 16], i64)> = self
+            .connection
+            .prepare_cached("SELECT body, incarnation, base FROM dedup WHERE key = ?1 AND expires > ?2")
+            .and_then(|mut select| {
+                select
+                    .query_row(params![dedup.key, append.timestamp.0], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })
+                    .optional()
+            })
+            .at(&self.place)?;
+        if let Some((body, incarnation, first)) = known {
+            let born = changes.born.values().any(|stream| stream.incarnation == incarnation);
+            if incarnation == stream.incarnation && body == dedup.body {
+                return Ok(Some(Outcome::Duplicate(first as u64)));
+            }
+            if born || self.live.contains(&incarnation) {
+                return Ok(Some(Outcome::Refused(StorageError::DedupConflict)));
+            }
+        }
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO dedup (key, body, incarnation, base, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
+            .and_then(|mut insert| {
+                insert.execute(params![dedup.key, dedup.body, stream.incarnation, base as i64, dedup.expires.0])
+            })
+            .at(&self.place)?;
+        Ok(None)
+    }
+
+    /// Makes the stream, or `None` if there are as many as there can be.
+    fn give_birth(&mut self, append: &Append, changes: &mut Changes) -> Result<Option<Arc<Stream>>> {
+        // Numbers are handed out upwards; past the end, the first that a purged stream left is taken.
+        let free = "SELECT coalesce((SELECT max(number) + 1 FROM stream), 0)";
+        let gap = "SELECT coalesce(min(number) + 1, 0) FROM stream AS this
+                   WHERE NOT EXISTS (SELECT 1 FROM stream AS next WHERE next.number = this.number + 1)";
+        let ask = |text: &str| self.connection.query_row(text, [], |row| row.get::<_, u32>(0)).at(&self.place);
+        let mut number = ask(free)?;
+        if number >= MAX_STREAMS {
+            number = ask(gap)?;
+        }
+        if number >= MAX_STREAMS {
+            return Ok(None);
+        }
+        let id = append.stream.clone();
+        let incarnation: [u8; 16] = random_array();
+        self.connection
+            .execute(
+                "INSERT INTO stream (number, product, part, incarnation, start) VALUES (?1, ?2, ?3, ?4, 0)",
+                params![number, &*id.product, id.partition, incarnation],
+            )
+            .at(&self.place)?;
+        let bounds = Bounds { start: 0, end: 0 };
+        let stream = Arc::new(Stream::new(Arc::clone(&self.key), id.clone(), number, incarnation, bounds));
+        changes.born.insert(id, Arc::clone(&stream));
+        Ok(Some(stream))
+    }
+
+    /// Makes what is on disk visible.
+    fn show(&mut self, outcome: Outcome) -> Result<Appended> {
+        match outcome {
+            Outcome::Refused(error) => Err(error),
+            Outcome::Duplicate(base_offset) => Ok(Appended { base_offset, duplicate: true }),
+            Outcome::Wrote(stream, batch) => {
+                let base_offset = batch.base_offset;
+                self.recent_bytes += batch.payload.len();
+                stream.publish(batch);
+                self.recent.push_back(stream);
+                while self.recent_bytes > self.tail_bytes
+                    && let Some(oldest) = self.recent.pop_front()
+                {
+                    self.recent_bytes -= oldest.forget_oldest();
+                }
+                Ok(Appended { base_offset, duplicate: false })
+            }
+        }
+    }
+
+    fn delete(&mut self, stream: &Stream, reply: oneshot::Sender<Result<bool>>) {
+        let marked = self
+            .connection
+            .execute(
+                "UPDATE stream SET deleted = 1 WHERE number = ?1 AND incarnation = ?2",
+                params![stream.number, stream.incarnation],
+            )
+            .at(&self.place);
+        match marked {
+            Ok(0) => drop(reply.send(Ok(false))),
+            Ok(_) => {
+                self.live.remove(&stream.incarnation);
+                self.streams.remove(&stream.id);
+                self.upkeep.add(Task::purge(stream.number, Some(reply)));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Keeps the write-ahead log short without making appends wait for long.
+    fn mind_the_wal(&mut self) {
+        let page = u64::from(KIND.page_size);
+        let Ok((written, moved)) = self.wal_state() else { return };
+        let (length, rest) = (written * page, written.saturating_sub(moved) * page);
+        if length < self.checkpoint_bytes || rest == 0 {
+            // Once everything has been moved, the next commit starts the log over by itself.
+            return;
+        }
+        if !self.checkpointer.is_idle() {
+            if length < self.checkpoint_bytes * 8 {
+                return;
+            }
+            // Far behind: appends wait, or the disk would fill up with log.
+            self.checkpointer.wait();
+        }
+        if rest <= SMALL_REST || length >= self.checkpoint_bytes * 8 {
+            if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+                tracing::warn!("the log's checkpoint failed: {error}");
+            }
+        } else {
+            self.checkpointer.ask();
+        }
+    }
+
+    /// Pages in the write-ahead log, and how many of them are in the database already.
+    fn wal_state(&self) -> rusqlite::Result<(u64, u64)> {
+        let mut state = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let (written, moved): (i64, i64) = state.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        Ok((written.max(0) as u64, moved.max(0) as u64))
+    }
+}
