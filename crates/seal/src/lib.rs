@@ -1,1 +1,47 @@
-//! See the crate's own documentation.
+//! The sealed event: the boundary around classified data is a storage format.
+//!
+//! An event is parsed once. [`Rules`] (a contract's shape, compiled) locate its classified fields as byte ranges, and what
+//! no rule names counts as the most restricted class. Sealing keeps the document as a skeleton with holes, and the
+//! classified values in one encrypted section per class and subject, under that subject's key. A [`View`] (a grant,
+//! compiled) renders the event by copying the skeleton and filling the holes: with nothing, with literals, with stand-ins,
+//! or with the values themselves where the reader is entitled to them. A reader who is entitled to nothing costs no parse,
+//! no key and no decryption.
+//!
+//! The life of an event as types: [`Located`] -> sealed bytes -> [`OpenedEvent`] -> rendered bytes. Plain text of a
+//! classified field exists in this crate only; nothing here prints, logs or returns it in an error.
+//!
+//! What this crate does not know: contracts' texts, grants, permits, storage, time. Keys come in through
+//! [`SealingKeys`] and [`OpeningKeys`]. The stored form is described byte by byte in `docs/formats/sealed-event.md`.
+//! Locating is apart from format and rendering: another encoding needs its own `locate`, masks and repair of separators,
+//! and brings its own number in the header.
+
+#[cfg(feature = "bench")]
+pub mod bench_docs;
+mod cache;
+mod error;
+mod explain;
+mod format;
+mod key;
+mod locate;
+mod mask;
+mod open;
+mod render;
+mod rules;
+mod seal;
+mod subject;
+mod token;
+mod view;
+mod view_schema;
+
+pub use error::{LocateError, SealError, ShapeError, ViewError, Withheld};
+pub use explain::FieldExplanation;
+pub use format::{Header, ProductContext};
+pub use key::{DataKey, DataKeyState, LogKey, OpeningKeys, SealingKeys};
+pub use locate::Located;
+pub use open::OpenedEvent;
+pub use render::{ClassSet, Rendered, Scratch};
+pub use rules::Rules;
+pub use subject::{SubjectTag, SubjectTagger};
+pub use token::{TokenError, detokenize};
+pub use view::{View, ViewKeys};
+pub use view_schema::view_schema;

@@ -1,0 +1,136 @@
+//! Stand-ins that were computed before: per record, all that a view puts in place of values it had to look at.
+//!
+//! The key is the tag of the record's skeleton, which no two records share. What is kept is what the reader gets, never a
+//! value itself; it is bounded in bytes and cleared on erasure.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use tradelane_keys::Tag;
+
+/// The stand-ins of one record in the order of its holes.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct StandIns {
+    text: Vec<u8>,
+    /// End of each in `text`, and whether it is dropped instead.
+    ends: Vec<(u32, bool)>,
+}
+
+impl StandIns {
+    pub(crate) fn push(&mut self, text: Option<&[u8]>) {
+        self.text.extend_from_slice(text.unwrap_or_default());
+        self.ends.push((self.text.len() as u32, text.is_none()));
+    }
+
+    /// The stand-in at `index`: none if there is no such, and none inside if it is dropped.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<Option<&[u8]>> {
+        let (end, dropped) = *self.ends.get(index)?;
+        if dropped {
+            return Some(None);
+        }
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(end, _)| *end);
+        self.text.get(start as usize..end as usize).map(Some)
+    }
+
+    fn weight(&self) -> u64 {
+        (self.text.len() + self.ends.len() * 8 + 128) as u64
+    }
+}
+
+/// A bounded map from records to their stand-ins.
+#[derive(Debug)]
+pub(crate) struct Replacements(Cache<RecordTag, Arc<StandIns>, ByBytes, BuildHasherDefault<TagHasher>>);
+
+impl Replacements {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let expected = usize::try_from(bytes / 512).unwrap_or(usize::MAX);
+        Self(Cache::with(expected, bytes, ByBytes, BuildHasherDefault::default(), DefaultLifecycle::default()))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, record: &Tag) -> Option<Arc<StandIns>> {
+        self.0.get(&RecordTag(*record))
+    }
+
+    pub(crate) fn insert(&self, record: &Tag, stand_ins: StandIns) {
+        self.0.insert(RecordTag(*record), Arc::new(stand_ins));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct RecordTag(Tag);
+
+/// A tag is as good as random already; its first half is its hash.
+impl Hash for RecordTag {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.first_chunk().map_or(0, |half| u64::from_le_bytes(*half)));
+    }
+}
+
+#[derive(Debug, Default, Clone)]
+struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl Weighter<RecordTag, Arc<StandIns>> for ByBytes {
+    fn weight(&self, _: &RecordTag, stand_ins: &Arc<StandIns>) -> u64 {
+        stand_ins.weight()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stand_ins_come_back_in_order_and_are_forgotten_on_clear() {
+        let cache = Replacements::new(1 << 16);
+        let mut stand_ins = StandIns::default();
+        stand_ins.push(Some(b"ab"));
+        stand_ins.push(None);
+        stand_ins.push(Some(b"c"));
+        cache.insert(&[7; 16], stand_ins);
+        let found = cache.get(&[7; 16]).unwrap();
+        assert_eq!((found.get(0), found.get(1), found.get(2)), (Some(Some(&b"ab"[..])), Some(None), Some(Some(&b"c"[..]))));
+        assert_eq!(found.get(3), None);
+        cache.clear();
+        assert!(cache.get(&[7; 16]).is_none());
+    }
+
+    #[test]
+    fn the_cache_stays_within_its_bytes() {
+        let cache = Replacements::new(1 << 16);
+        for i in 0..10_000_u64 {
+            let mut tag = [0; 16];
+            tag[..8].copy_from_slice(&i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+            let mut stand_ins = StandIns::default();
+            stand_ins.push(Some(&[0; 100]));
+            cache.insert(&tag, stand_ins);
+        }
+        assert!(cache.0.weight() <= 1 << 16);
+    }
+}

@@ -1,0 +1,330 @@
+//! Finding the classified fields of a parsed document, as byte ranges with what surrounds them.
+//!
+//! This is the only part of sealing that knows JSON: it notes, beside each value, how far the member's name reaches before
+//! it and its comma after it, so that a view can take the member out of the text without looking at it.
+
+use std::collections::HashMap;
+
+use tradelane_tape::{Doc, Kind, Node};
+
+use crate::error::LocateError;
+use crate::format::{MAX_SECTIONS, OPEN, ValueKind};
+use crate::rules::{Handling, PlaceRule, RuleId, Rules, Verdict};
+use crate::subject::{SubjectTag, SubjectTagger};
+
+const MAX_DEPTH: usize = 256;
+/// Entries of a list that are compared one by one before a table is built.
+const FEW: usize = 16;
+
+/// A parsed event whose classified fields are known: the step before sealing.
+#[derive(Debug)]
+pub struct Located<'d> {
+    pub(crate) bytes: &'d [u8],
+    pub(crate) shape: u32,
+    pub(crate) spots: Vec<Spot>,
+    pub(crate) sections: Vec<SectionPlan>,
+    subjects: Vec<SubjectTag>,
+    unattributed: bool,
+}
+
+/// A hole to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) prefix: u16,
+    pub(crate) suffix: u16,
+    pub(crate) rule: RuleId,
+    /// [`OPEN`] if the value stays in the skeleton.
+    pub(crate) section: u16,
+    pub(crate) last: bool,
+    pub(crate) kind: ValueKind,
+}
+
+/// A section to be: the values of one class and one subject.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SectionPlan {
+    class: u16,
+    /// Index into the subjects; none: the product's own key.
+    pub(crate) subject: Option<u16>,
+    pub(crate) len: u32,
+}
+
+impl Located<'_> {
+    /// The distinct people whose data the event holds. There must be a durable key for each before sealing.
+    pub fn subjects(&self) -> &[SubjectTag] {
+        &self.subjects
+    }
+
+    /// Whether a field that should belong to a person has none, because the place of the identity is absent or holds no
+    /// text or number. Such fields are sealed under the product's own key, which erasing that person does not touch: a
+    /// publisher that needs erasure refuses the event.
+    pub fn is_unattributed(&self) -> bool {
+        self.unattributed
+    }
+
+    /// Fields that became holes.
+    pub fn hole_count(&self) -> usize {
+        self.spots.len()
+    }
+}
+
+impl Rules {
+    /// Finds the classified fields of `doc`, and the people they are about.
+    pub fn locate<'d>(&self, doc: Doc<'d>, tagger: &SubjectTagger) -> Result<Located<'d>, LocateError> {
+        self.locate_with(doc, Some(tagger))
+    }
+
+    /// The same, with every value left in the skeleton and nobody's identity looked at: for an event that is masked at once.
+    pub(crate) fn locate_clear<'d>(&self, doc: Doc<'d>) -> Result<Located<'d>, LocateError> {
+        self.locate_with(doc, None)
+    }
+
+    fn locate_with<'d>(&self, doc: Doc<'d>, tagger: Option<&SubjectTagger>) -> Result<Located<'d>, LocateError> {
+        let mut walk = Walk {
+            rules: self,
+            tagger,
+            located: Located {
+                bytes: doc.bytes(),
+                shape: self.id(),
+                spots: Vec::with_capacity(FEW),
+                sections: Vec::with_capacity(4),
+                subjects: Vec::new(),
+                unattributed: false,
+            },
+            path: Vec::with_capacity(if self.has_subjects { 8 } else { 0 }),
+            depth: 0,
+            known: [(u32::MAX, 0); 4],
+            oldest: 0,
+            sections_by_content: HashMap::new(),
+            subjects_by_tag: HashMap::new(),
+        };
+        walk.value(doc.root(), 0, Surroundings::default())?;
+        Ok(walk.located)
+    }
+}
+
+/// What is around a value.
+#[derive(Debug, Clone, Copy, Default)]
+struct Surroundings {
+    /// Where its name begins, if it is a member.
+    name: Option<u32>,
+    /// Where the next member's name begins, if there is one.
+    next: Option<u32>,
+}
+
+struct Walk<'r, 'd> {
+    rules: &'r Rules,
+    /// None: nothing is taken out of the skeleton.
+    tagger: Option<&'r SubjectTagger>,
+    located: Located<'d>,
+    /// The values from the root to where we are; kept only if some field has a subject.
+    path: Vec<Node<'d>>,
+    depth: usize,
+    /// The last identities met: tape index and subject, so that siblings share one keyed hash.
+    known: [(u32, u16); 4],
+    oldest: usize,
+    sections_by_content: HashMap<(u16, Option<u16>), u16>,
+    subjects_by_tag: HashMap<SubjectTag, u16>,
+}
+
+impl<'d> Walk<'_, 'd> {
+    fn value(&mut self, node: Node<'d>, index: u32, around: Surroundings) -> Result<(), LocateError> {
+        let rules = self.rules;
+        let Some(place) = rules.place(index) else { return Ok(()) };
+        if self.depth >= MAX_DEPTH {
+            return Err(LocateError::TooDeep);
+        }
+        self.depth += 1;
+        if rules.has_subjects {
+            self.path.push(node);
+        }
+        let walked = match rules.decide(index, place, node.kind()) {
+            Verdict::Public => Ok(()),
+            Verdict::Hole(rule) => self.hole(node, place, rule, around),
+            Verdict::Members => self.members(node, index, place),
+            Verdict::Elements(items) => {
+                node.elements().try_for_each(|element| self.value(element, items, Surroundings::default()))
+            }
+        };
+        if rules.has_subjects {
+            self.path.pop();
+        }
+        self.depth -= 1;
+        walked
+    }
+
+    fn members(&mut self, node: Node<'d>, index: u32, place: &PlaceRule) -> Result<(), LocateError> {
+        let mut members = node.members();
+        let mut current = members.next();
+        while let Some((key, value)) = current {
+            current = members.next();
+            let around = Surroundings {
+                name: Some(key.range().start as u32),
+                next: current.map(|(next, _)| next.range().start as u32),
+            };
+            let named = match key.raw_str() {
+                Some(name) => place.property(name),
+                None => place.property(&key.as_str()),
+            };
+            match named.or(place.any_property) {
+                Some(child) => self.value(value, child, around)?,
+                None => self.member(value, place, (index as RuleId) << 1 | 1, around)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A value that becomes a hole; with its name, if the name is not the contract's.
+    fn hole(
+        &mut self,
+        node: Node<'d>,
+        place: &PlaceRule,
+        rule: RuleId,
+        around: Surroundings,
+    ) -> Result<(), LocateError> {
+        if place.hides_name && around.name.is_some() {
+            return self.member(node, place, rule, around);
+        }
+        let range = node.range();
+        let (start, end) = (range.start as u32, range.end as u32);
+        let prefix = around.name.map_or(0, |name| start - name);
+        self.push(place, rule, (start, end), prefix, around, kind_of(node.kind()))
+    }
+
+    fn member(
+        &mut self,
+        node: Node<'d>,
+        place: &PlaceRule,
+        rule: RuleId,
+        around: Surroundings,
+    ) -> Result<(), LocateError> {
+        let range = node.range();
+        let start = around.name.unwrap_or(range.start as u32);
+        self.push(place, rule, (start, range.end as u32), 0, around, ValueKind::Member)
+    }
+
+    fn push(
+        &mut self,
+        place: &PlaceRule,
+        rule: RuleId,
+        (start, end): (u32, u32),
+        prefix: u32,
+        around: Surroundings,
+        kind: ValueKind,
+    ) -> Result<(), LocateError> {
+        let suffix = around.next.map_or(0, |next| next - end);
+        let section = match (self.rules.handling_of_rule(rule), self.tagger) {
+            (Handling::Sealed, Some(tagger)) => self.section(place, rule, end - start, tagger)?,
+            _ => OPEN,
+        };
+        self.located.spots.push(Spot {
+            start,
+            end,
+            prefix: u16::try_from(prefix).map_err(|_| LocateError::WideGap)?,
+            suffix: u16::try_from(suffix).map_err(|_| LocateError::WideGap)?,
+            rule,
+            section,
+            last: around.name.is_some() && around.next.is_none(),
+            kind,
+        });
+        Ok(())
+    }
+
+    fn section(
+        &mut self,
+        place: &PlaceRule,
+        rule: RuleId,
+        len: u32,
+        tagger: &SubjectTagger,
+    ) -> Result<u16, LocateError> {
+        let class = self.rules.class_of_rule(rule);
+        let subject = self.subject(place, tagger)?;
+        let sections = &mut self.located.sections;
+        let same = |plan: &SectionPlan| plan.class == class && plan.subject == subject;
+        let found = if sections.len() <= FEW {
+            sections.iter().position(same).map(|index| index as u16)
+        } else {
+            self.sections_by_content.get(&(class, subject)).copied()
+        };
+        if let Some(index) = found
+            && let Some(plan) = sections.get_mut(usize::from(index))
+        {
+            plan.len += len;
+            return Ok(index);
+        }
+        if sections.len() >= MAX_SECTIONS {
+            return Err(LocateError::TooManySubjects);
+        }
+        let index = sections.len() as u16;
+        sections.push(SectionPlan { class, subject, len });
+        if sections.len() == FEW + 1 {
+            let all = sections.iter().zip(0..);
+            self.sections_by_content.extend(all.map(|(plan, index)| ((plan.class, plan.subject), index)));
+        } else if sections.len() > FEW {
+            self.sections_by_content.insert((class, subject), index);
+        }
+        Ok(index)
+    }
+
+    /// The person whom a field at `place` is about; the walk stands at that place, or at a member of it that has none.
+    fn subject(&mut self, place: &PlaceRule, tagger: &SubjectTagger) -> Result<Option<u16>, LocateError> {
+        let Some(path) = &place.subject else { return Ok(None) };
+        let from = self.path.get(path.shared).copied();
+        let holder = from.and_then(|node| path.rest.iter().try_fold(node, |node, name| node.get(name)));
+        let Some(holder) = holder else { return Ok(self.nobody()) };
+        if let Some((_, subject)) = self.known.iter().find(|(index, _)| *index == holder.index()) {
+            return Ok(Some(*subject));
+        }
+        let tag = match holder.kind() {
+            Kind::String => tagger.tag(&holder.as_str().unwrap_or_default()),
+            Kind::Number => tagger.tag(holder.raw_text()),
+            _ => return Ok(self.nobody()),
+        };
+        let subject = self.subject_index(tag)?;
+        if let Some(slot) = self.known.get_mut(self.oldest % 4) {
+            *slot = (holder.index(), subject);
+        }
+        self.oldest += 1;
+        Ok(Some(subject))
+    }
+
+    fn nobody(&mut self) -> Option<u16> {
+        self.located.unattributed = true;
+        None
+    }
+
+    fn subject_index(&mut self, tag: SubjectTag) -> Result<u16, LocateError> {
+        let subjects = &mut self.located.subjects;
+        let found = if subjects.len() <= FEW {
+            subjects.iter().position(|known| *known == tag).map(|index| index as u16)
+        } else {
+            self.subjects_by_tag.get(&tag).copied()
+        };
+        if let Some(index) = found {
+            return Ok(index);
+        }
+        if subjects.len() >= MAX_SECTIONS {
+            return Err(LocateError::TooManySubjects);
+        }
+        let index = subjects.len() as u16;
+        subjects.push(tag);
+        if subjects.len() == FEW + 1 {
+            self.subjects_by_tag.extend(subjects.iter().copied().zip(0..));
+        } else if subjects.len() > FEW {
+            self.subjects_by_tag.insert(tag, index);
+        }
+        Ok(index)
+    }
+}
+
+fn kind_of(kind: Kind) -> ValueKind {
+    match kind {
+        Kind::Null => ValueKind::Null,
+        Kind::Bool => ValueKind::Bool,
+        Kind::Number => ValueKind::Number,
+        Kind::String => ValueKind::String,
+        Kind::Array => ValueKind::Array,
+        Kind::Object => ValueKind::Object,
+    }
+}

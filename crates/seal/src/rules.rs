@@ -1,0 +1,321 @@
+//! A contract's shape, compiled: for each place that it names, how a value there is handled and where its person is found.
+//!
+//! The rules decide by one principle: what is not named, or not of the kind that was named, is of the most restricted
+//! class. A class inherited from a container reaches only what the contract names, and whole subtrees of which it names
+//! nothing; it never reaches an unnamed neighbour of something named.
+
+use std::collections::BTreeSet;
+
+use tradelane_model::pattern::{Pattern, Segment};
+use tradelane_model::shape::{Place, Shape, Types};
+use tradelane_model::Class;
+use tradelane_tape::Kind;
+
+use crate::error::ShapeError;
+
+/// Number of a rule in holes: twice the place, plus one for what is below or at the place without being named.
+pub(crate) type RuleId = u16;
+/// The most classes that a set in an audit leaf can hold.
+pub(crate) const MAX_CLASSES: usize = 64;
+const MAX_PLACES: usize = 32_767;
+
+/// How a value is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handling {
+    /// Part of the skeleton.
+    Public,
+    /// Part of the skeleton, but marked as a hole, so that a view can leave it out.
+    Open,
+    /// Taken out of the skeleton and encrypted.
+    Sealed,
+}
+
+/// Where a field's person is found: so many steps down the field's own path, then these properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SubjectPath {
+    pub(crate) shared: usize,
+    pub(crate) rest: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PlaceRule {
+    pub(crate) pattern: Pattern,
+    pub(crate) class: u16,
+    pub(crate) handling: Handling,
+    pub(crate) types: Types,
+    pub(crate) subject: Option<SubjectPath>,
+    /// The contract names nothing below: a value here is one hole (or none), whatever it is.
+    pub(crate) leaf: bool,
+    /// A member whose name no rule knows: its name goes into the hole with its value.
+    pub(crate) hides_name: bool,
+    pub(crate) required: bool,
+    /// By length, then text.
+    properties: Vec<(Box<str>, u32)>,
+    pub(crate) any_property: Option<u32>,
+    pub(crate) items: Option<u32>,
+}
+
+/// A contract's shape, compiled for locating, with the number by which records refer to it.
+#[derive(Debug)]
+pub struct Rules {
+    id: u32,
+    shape: Shape,
+    pub(crate) places: Vec<PlaceRule>,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) unclassified: u16,
+    pub(crate) has_subjects: bool,
+}
+
+/// What the walk does with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It stays in the skeleton, with all below it.
+    Public,
+    /// One hole, by this rule.
+    Hole(RuleId),
+    /// Each member by its own place.
+    Members,
+    /// Each element by this place.
+    Elements(u32),
+}
+
+impl Rules {
+    /// Compiles `shape`. `id` is the number of the contract version, unique within its product: it goes into every record,
+    /// and one number must always mean one shape.
+    pub fn compile(shape: &Shape, id: u32) -> Result<Self, ShapeError> {
+        Self::compile_with(shape, id, &BTreeSet::new())
+    }
+
+    /// As [`compile`](Self::compile), but places in `marked` become holes even if they are public.
+    pub(crate) fn compile_with(shape: &Shape, id: u32, marked: &BTreeSet<Pattern>) -> Result<Self, ShapeError> {
+        let classes = shape.classes();
+        if classes.len() > MAX_CLASSES {
+            return Err(ShapeError::TooManyClasses);
+        }
+        let unclassified = class_index(&classes, &Class::unclassified());
+        let mut compiler = Compiler { shape, classes: &classes, unclassified, marked, places: Vec::new() };
+        let inherited = Inherited { class: None, subject: None };
+        compiler.add(&shape.root, Pattern::default(), &inherited, false)?;
+        let places = compiler.places;
+        let has_subjects = places.iter().any(|place| place.subject.is_some());
+        Ok(Self { id, shape: shape.clone(), places, classes, unclassified, has_subjects })
+    }
+
+    /// The number of the contract version.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The shape from which these rules were compiled.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(crate) fn place(&self, index: u32) -> Option<&PlaceRule> {
+        self.places.get(index as usize)
+    }
+
+    /// The place that a rule is about, and whether it is about what is not named there.
+    pub(crate) fn of_rule(&self, rule: RuleId) -> Option<(&PlaceRule, bool)> {
+        self.places.get(usize::from(rule >> 1)).map(|place| (place, rule & 1 == 1))
+    }
+
+    pub(crate) fn class_of_rule(&self, rule: RuleId) -> u16 {
+        match self.of_rule(rule) {
+            Some((place, false)) => place.class,
+            _ => self.unclassified,
+        }
+    }
+
+    pub(crate) fn handling_of_rule(&self, rule: RuleId) -> Handling {
+        match self.of_rule(rule) {
+            Some((place, false)) => place.handling,
+            _ => Handling::Sealed,
+        }
+    }
+
+    /// Decides about a value of this kind at this place.
+    #[inline]
+    pub(crate) fn decide(&self, index: u32, place: &PlaceRule, kind: Kind) -> Verdict {
+        let own = (index as RuleId) << 1;
+        if !allows(place.types, kind) {
+            return Verdict::Hole(own | 1);
+        }
+        let whole = || if place.handling == Handling::Public { Verdict::Public } else { Verdict::Hole(own) };
+        if place.leaf {
+            return whole();
+        }
+        match (kind, place.items) {
+            (Kind::Object, _) if place.has_members() => Verdict::Members,
+            (Kind::Array, Some(items)) => Verdict::Elements(items),
+            // A list where an object was named, an object where a list was: deeper or other than any rule expects.
+            (Kind::Object | Kind::Array, _) => Verdict::Hole(own | 1),
+            (Kind::Null, _) => whole(),
+            // A scalar where a container is expected belongs to its class only if the contract says that it may be one.
+            _ if place.types == Types::ANY => Verdict::Hole(own | 1),
+            _ => whole(),
+        }
+    }
+}
+
+impl PlaceRule {
+    /// The place of the member with this name, if the contract names it.
+    #[inline]
+    pub(crate) fn property(&self, name: &str) -> Option<u32> {
+        if self.properties.len() <= 8 {
+            let found = self.properties.iter().find(|(known, _)| **known == *name);
+            return found.map(|(_, place)| *place);
+        }
+        let order = |(known, _): &(Box<str>, u32)| (known.len(), &**known).cmp(&(name.len(), name));
+        let at = self.properties.binary_search_by(order).ok()?;
+        self.properties.get(at).map(|(_, place)| *place)
+    }
+
+    pub(crate) fn has_members(&self) -> bool {
+        !self.properties.is_empty() || self.any_property.is_some()
+    }
+
+    pub(crate) fn properties(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.properties.iter().map(|(name, place)| (&**name, *place))
+    }
+}
+
+fn allows(types: Types, kind: Kind) -> bool {
+    let wanted = match kind {
+        Kind::Null => Types::NULL,
+        Kind::Bool => Types::BOOLEAN,
+        // JSON Schema counts 1.0 among the integers, so the text alone does not tell.
+        Kind::Number => Types::NUMBER.or(Types::INTEGER),
+        Kind::String => Types::STRING,
+        Kind::Array => Types::ARRAY,
+        Kind::Object => Types::OBJECT,
+    };
+    types == Types::ANY || types.0 & wanted.0 != 0
+}
+
+fn class_index(classes: &[Class], class: &Class) -> u16 {
+    // `Shape::classes` lists every class of a place and `unclassified`, which is the last resort here too.
+    let last = classes.len().saturating_sub(1);
+    u16::try_from(classes.iter().position(|known| known == class).unwrap_or(last)).unwrap_or(u16::MAX)
+}
+
+struct Compiler<'a> {
+    shape: &'a Shape,
+    classes: &'a [Class],
+    unclassified: u16,
+    marked: &'a BTreeSet<Pattern>,
+    places: Vec<PlaceRule>,
+}
+
+struct Inherited<'a> {
+    class: Option<&'a Class>,
+    subject: Option<&'a Pattern>,
+}
+
+impl Compiler<'_> {
+    /// Adds a place and all below it; parents before children, children by name, so that numbers never change.
+    fn add(
+        &mut self,
+        place: &Place,
+        pattern: Pattern,
+        inherited: &Inherited<'_>,
+        is_any: bool,
+    ) -> Result<u32, ShapeError> {
+        if self.places.len() >= MAX_PLACES {
+            return Err(ShapeError::TooManyPlaces);
+        }
+        let index = self.places.len();
+        let here = Inherited {
+            class: place.class.as_ref().or(inherited.class),
+            subject: place.subject.as_ref().or(inherited.subject),
+        };
+        let mut class = here.class.map_or(self.unclassified, |class| class_index(self.classes, class));
+        let mut handling = self.handling(class, &pattern);
+        // The name of a member that only `{}` matches may be data itself, a map keyed by e-mail for one. Unless its class
+        // says otherwise it is hidden with everything below, as the most restricted of what is there.
+        let hides_name = is_any && handling == Handling::Sealed;
+        if hides_name {
+            class = self.most_restricted(place, class);
+            handling = self.handling(class, &pattern);
+        }
+        let subject = here.subject.map(|subject| subject_path(&pattern, subject)).transpose()?;
+        let leaf = hides_name || place.is_leaf();
+        self.places.push(PlaceRule {
+            pattern: pattern.clone(),
+            class,
+            handling,
+            types: if hides_name { Types::ANY } else { place.types },
+            subject,
+            leaf,
+            hides_name,
+            required: place.required,
+            properties: Vec::new(),
+            any_property: None,
+            items: None,
+        });
+        if !leaf {
+            self.add_children(place, &pattern, &here, index)?;
+        }
+        Ok(index as u32)
+    }
+
+    fn add_children(
+        &mut self,
+        place: &Place,
+        pattern: &Pattern,
+        here: &Inherited<'_>,
+        index: usize,
+    ) -> Result<(), ShapeError> {
+        let mut properties = Vec::with_capacity(place.properties.len());
+        for (name, child) in &place.properties {
+            let at = pattern.join(Segment::Property(name.clone()));
+            properties.push((name.clone().into_boxed_str(), self.add(child, at, here, false)?));
+        }
+        properties.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+        let mut below = |child: &Option<Box<Place>>, segment: Segment| {
+            let is_any = segment == Segment::AnyProperty;
+            let at = pattern.join(segment);
+            child.as_ref().map(|child| self.add(child, at, here, is_any)).transpose()
+        };
+        let any_property = below(&place.any_property, Segment::AnyProperty)?;
+        let items = below(&place.items, Segment::Items)?;
+        if let Some(rule) = self.places.get_mut(index) {
+            rule.properties = properties;
+            rule.any_property = any_property;
+            rule.items = items;
+        }
+        Ok(())
+    }
+
+    fn handling(&self, class: u16, pattern: &Pattern) -> Handling {
+        let Some(class) = self.classes.get(usize::from(class)) else { return Handling::Sealed };
+        match class.as_str() {
+            Class::PUBLIC if self.marked.contains(pattern) => Handling::Open,
+            Class::PUBLIC => Handling::Public,
+            // An owner's own class that ranks with these is marked too, so that a view can leave it out.
+            _ if self.shape.rank(class) <= 100 => Handling::Open,
+            _ => Handling::Sealed,
+        }
+    }
+
+    fn most_restricted(&self, place: &Place, class: u16) -> u16 {
+        let rank = |class: u16| self.classes.get(usize::from(class)).map_or(u16::MAX, |class| self.shape.rank(class));
+        let below = place.properties.values().chain(place.any_property.as_deref()).chain(place.items.as_deref());
+        below.fold(class, |most, child| {
+            let own = child.class.as_ref().map_or(most, |class| class_index(self.classes, class));
+            let child = self.most_restricted(child, own);
+            if rank(child) > rank(most) { child } else { most }
+        })
+    }
+}
+
+fn subject_path(at: &Pattern, subject: &Pattern) -> Result<SubjectPath, ShapeError> {
+    let shared = at.segments().iter().zip(subject.segments()).take_while(|(a, b)| a == b).count();
+    let rest = subject.segments().iter().skip(shared).map(|segment| match segment {
+        Segment::Property(name) => Ok(name.clone()),
+        Segment::Items | Segment::AnyProperty => {
+            Err(ShapeError::AmbiguousSubject { at: at.clone(), subject: subject.clone() })
+        }
+    });
+    Ok(SubjectPath { shared, rest: rest.collect::<Result<_, _>>()? })
+}
