@@ -7,7 +7,10 @@
 pub mod cbv;
 pub mod context;
 pub mod digital_link;
+pub mod document;
 pub mod epc;
+pub mod hash;
+pub mod lines;
 pub mod number;
 pub mod rule;
 pub mod time;
@@ -16,4 +19,6 @@ pub mod uri;
 pub mod validate;
 
 pub use context::Context;
+pub use lines::{Line, hash_lines, validate_lines};
 pub use rule::{Rule, Violation};
+pub use validate::{Report, validate_event};

@@ -52,3 +52,24 @@ fn print() {
         }
     }
 }
+
+#[test]
+fn every_published_vector_is_reproduced() {
+    let Some(root) = samples() else { return };
+    let root = std::env::var_os("VECTORS").map_or(root.join("hash-vectors"), PathBuf::from);
+    let mut compared = 0;
+    let mut wrong = Vec::new();
+    for path in std::fs::read_dir(root).expect("readable").flatten().map(|entry| entry.path()) {
+        if path.extension().is_none_or(|end| end != "jsonld") || !path.with_extension("hashes").exists() {
+            continue;
+        }
+        let json = std::fs::read(&path).expect("readable");
+        let expected = std::fs::read_to_string(path.with_extension("hashes")).expect("readable");
+        let lines: Vec<String> = tradelane_epcis::hash_lines("", &json).into_iter().map(|line| line.text).collect();
+        compared += lines.len();
+        if lines != expected.split_whitespace().collect::<Vec<_>>() {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(compared >= 18 && wrong.is_empty(), "{compared} compared, wrong: {wrong:?}");
+}
