@@ -32,7 +32,8 @@ impl<'t> Parser<'t> {
     pub(crate) fn new(tape: &'t mut Tape, json: &'t [u8], limits: &Limits) -> Self {
         let max_nodes = limits.max_nodes.min(Limits::MOST_NODES) as usize;
         let room = tape.entries.capacity().min(max_nodes);
-        Parser { json, tape, max_depth: usize::from(limits.max_depth), max_nodes, room }
+        let max_depth = usize::from(limits.max_depth.min(Limits::MOST_DEPTH));
+        Parser { json, tape, max_depth, max_nodes, room }
     }
 
     pub(crate) fn run(mut self) -> Result<(), ParseError> {
