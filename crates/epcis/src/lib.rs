@@ -12,6 +12,7 @@ pub mod epc;
 pub mod hash;
 pub mod lines;
 pub mod number;
+pub mod query;
 pub mod rule;
 pub mod time;
 pub mod units;
@@ -20,5 +21,6 @@ pub mod validate;
 
 pub use context::Context;
 pub use lines::{Line, hash_lines, validate_lines};
+pub use query::{Query, QueryError};
 pub use rule::{Rule, Violation};
 pub use validate::{Report, validate_event};

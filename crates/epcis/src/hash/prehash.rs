@@ -209,8 +209,25 @@ impl Writer<'_> {
                 None => self.generic(&name, value, &mut parts),
             }
         }
+        parts.push(self.business_rules(event));
         parts.sort_unstable();
         parts.concat()
+    }
+
+    /// `bizRules` of sensor reports: the order does not name it there, so it comes with what is left, in its shells.
+    fn business_rules(&self, event: Node<'_>) -> String {
+        let Some(list) = event.get("sensorElementList").filter(|_| !self.ignores("bizRules")) else {
+            return String::new();
+        };
+        let report = |one: Node<'_>| {
+            let rules = one.get("bizRules").map(|value| self.scalar("bizRules", Plain, value));
+            named("sensorReport", rules.unwrap_or_default())
+        };
+        let element = |one: Node<'_>| {
+            let reports = one.get("sensorReport").map(|reports| self.each(reports, report));
+            named("sensorElement", reports.unwrap_or_default())
+        };
+        named("sensorElementList", self.each(list, element))
     }
 
     /// `type=...` first, then the value, as the vectors have it.
