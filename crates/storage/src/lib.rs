@@ -13,6 +13,8 @@
 //! | [`KeyedState`] | idempotency, cursors, jobs, tokens: values with a time to live | [`sqlite::SqliteControl`], `postgres::PgControl` |
 //! | [`KeyStore`] | wrapped keys, and their destruction | [`sqlite::SqliteKeys`], `postgres::PgKeys` |
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 pub mod event_log;
 pub mod journal;

@@ -59,7 +59,11 @@ const UNCAPPED: &[(&str, &str)] = &[
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/testkit lies two below the root").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("crates/testkit lies two below the root")
+        .to_path_buf()
 }
 
 /// Every file of the tree that a person wrote, as (path from the root, contents). Binary files are left out.
@@ -71,11 +75,13 @@ fn files() -> Vec<(String, String)> {
 }
 
 fn walk(directory: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
-    let mut entries: Vec<_> = fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable")).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).expect("readable").map(|entry| entry.expect("readable")).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name().into_string().expect("names are UTF-8");
-        let made_by_tools = name.starts_with("target") || matches!(name.as_str(), ".git" | ".venv" | "node_modules" | "corpus");
+        let made_by_tools =
+            name.starts_with("target") || matches!(name.as_str(), ".git" | ".venv" | "node_modules" | "corpus");
         if made_by_tools {
             continue;
         }
@@ -149,10 +155,13 @@ fn every_module_says_what_it_is_for() {
 #[test]
 fn nothing_is_left_to_be_done_in_a_comment() {
     // Put together from halves, so that this file does not break its own rule.
-    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["HA", "CK:"], ["unimple", "mented!("], ["to", "do!("]].map(|halves| halves.concat());
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["HA", "CK:"], ["unimple", "mented!("], ["to", "do!("]]
+        .map(|halves| halves.concat());
     let broken: Vec<_> = files()
         .into_iter()
-        .filter(|(path, _)| path != "Cargo.lock" && path != "LICENSE" && !path.ends_with(".svg") && !path.ends_with("go.sum"))
+        .filter(|(path, _)| {
+            path != "Cargo.lock" && path != "LICENSE" && !path.ends_with(".svg") && !path.ends_with("go.sum")
+        })
         .flat_map(|(path, text)| {
             text.lines()
                 .enumerate()
@@ -167,8 +176,14 @@ fn nothing_is_left_to_be_done_in_a_comment() {
 #[test]
 fn nothing_speaks_of_one_machine_or_of_how_it_was_written() {
     let private = [
-        ["/wo", "rk/"], ["/ro", "ot/"], ["arti", "factory"], ["language ", "model"], ["this ", "session"],
-        ["the pr", "ompt"], ["sub", "agent"], ["the hel", "per's"],
+        ["/wo", "rk/"],
+        ["/ro", "ot/"],
+        ["arti", "factory"],
+        ["language ", "model"],
+        ["this ", "session"],
+        ["the pr", "ompt"],
+        ["sub", "agent"],
+        ["the hel", "per's"],
     ]
     .map(|halves| halves.concat());
     let broken: Vec<_> = files()
@@ -224,7 +239,8 @@ fn crates_take_versions_and_lints_from_the_workspace() {
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (dependency, value) in dependencies(&manifest, section) {
                 let table = value.as_table();
-                let inherited = table.and_then(|table| table.get("workspace")).and_then(toml::Value::as_bool) == Some(true);
+                let inherited =
+                    table.and_then(|table| table.get("workspace")).and_then(toml::Value::as_bool) == Some(true);
                 // A crate that tests itself with a feature on names itself by path.
                 let itself = table.and_then(|table| table.get("path")).and_then(toml::Value::as_str) == Some(".");
                 if !inherited && !itself {
@@ -251,10 +267,14 @@ fn unsafe_code_is_where_the_list_says() {
             seen.insert(path);
         }
     }
-    broken.extend(seen.iter().filter(|path| !allowed.contains(path.as_str())).map(|path| format!("{path} is not listed")));
+    broken.extend(
+        seen.iter().filter(|path| !allowed.contains(path.as_str())).map(|path| format!("{path} is not listed")),
+    );
     broken.extend(allowed.iter().filter(|path| !seen.contains(**path)).map(|path| format!("{path} has none any more")));
     let security = fs::read_to_string(root().join("SECURITY.md")).expect("SECURITY.md");
-    broken.extend(allowed.iter().filter(|path| !security.contains(**path)).map(|path| format!("{path} is not in SECURITY.md")));
+    broken.extend(
+        allowed.iter().filter(|path| !security.contains(**path)).map(|path| format!("{path} is not in SECURITY.md")),
+    );
     none(&broken, "Unsafe code is rare, listed here, and described in SECURITY.md.");
 }
 

@@ -1,8 +1,10 @@
 //! Wrapped keys in a SQLite file of their own.
 //!
 //! One connection does all the work and holds the file alone, so that after keys were destroyed nobody still reads the
-//! write-ahead log and it can be overwritten: deleted cells are zeroed in the database (`secure_delete`), the log is
-//! moved into it, zeroed, synced and cut to nothing.
+//! write-ahead log and it can be overwritten. Deleting a row is not enough: `secure_delete` zeroes its cell, but pages
+//! that were split or merged before keep stale copies in their unused part. So the file is rebuilt (`VACUUM`, with its
+//! temporary copy in memory), the log is moved into it, zeroed, synced and cut to nothing. That takes time in
+//! proportion to the store; destructions that come together share it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
@@ -57,11 +59,12 @@ impl SqliteKeys {
         let log = open::beside(path, "-wal");
         let place = opened.place.clone();
         let scrub = move |connection: &Connection| scrub(connection, &log, &place);
-        if opened.recovery.unclean {
-            match scrub(&opened.connection) {
-                Ok(()) | Err(StorageError::Full) => {}
-                Err(error) => return Err(error),
-            }
+        let unfinished: bool = opened
+            .connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE name = 'scrub')", [], |row| row.get(0))
+            .at(&opened.place)?;
+        if unfinished {
+            scrub(&opened.connection)?;
         }
         let worker = Worker::start(opened.connection, opened.place.clone(), Box::new(scrub))?;
         let keys = Keys { place: opened.place, seal: KeySeal::new(key) };
@@ -74,8 +77,9 @@ impl SqliteKeys {
     }
 }
 
-/// Leaves nothing in the write-ahead log. Nobody else has the file open (`locking_mode=EXCLUSIVE`).
+/// Leaves nothing of deleted rows, in the file or in the write-ahead log. Nobody else has the file open (`locking_mode=EXCLUSIVE`).
 fn scrub(connection: &Connection, log: &Path, place: &str) -> Result<()> {
+    connection.execute_batch("VACUUM").at(place)?;
     let (busy, frames, moved): (i64, i64, i64) = connection
         .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .at(place)?;
@@ -83,7 +87,8 @@ fn scrub(connection: &Connection, log: &Path, place: &str) -> Result<()> {
         return Err(StorageError::Unavailable { cause: format!("{place}: the write-ahead log is in use") });
     }
     overwrite(log).map_err(|error| StorageError::Unavailable { cause: format!("{place}-wal: {error}") })?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).at(place)
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).at(place)?;
+    connection.execute_batch("DELETE FROM meta WHERE name = 'scrub'").at(place)
 }
 
 /// Zeroes the file in place. The header goes first and alone: without it SQLite takes nothing from the log, however
@@ -226,6 +231,10 @@ impl KeyStore for SqliteKeys {
         let keys = Arc::clone(&self.keys);
         self.worker
             .write_and_scrub(move |connection| {
+                // Tells the next start to finish what a crash may leave undone.
+                connection
+                    .execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('scrub', x'01')", [])
+                    .at(&keys.place)?;
                 doomed.iter().filter_map(|key| keys.destroy(connection, key, at).transpose()).collect()
             })
             .await

@@ -47,33 +47,30 @@ pub(super) fn batches(
         .prepare_cached("SELECT id, count, timestamp, payload FROM batch WHERE id >= ?1 AND id < ?2 ORDER BY id")
         .at(PLACE)?;
     let mut rows = select.query(params![first, row_id(stream.number, end)]).at(PLACE)?;
-    let mut batches = Vec::new();
-    let mut bytes = 0usize;
-    let mut expected = None;
+    let (mut batches, mut bytes, mut next) = (Vec::new(), 0usize, None);
     while let Some(row) = rows.next().at(PLACE)? {
         let base = offset_of(row.get(0).at(PLACE)?);
         let count: u32 = row.get(1).at(PLACE)?;
         let timestamp = Timestamp(row.get(2).at(PLACE)?);
         let sealed = row.get_ref(3).at(PLACE)?.as_blob().map_err(|_| stream.damaged_at(base))?;
         // A batch that is gone from the middle is damage, not a gap.
-        let in_order = match expected {
+        let in_order = match next {
             None => base <= from && from < base + u64::from(count),
-            Some(expected) => base == expected,
+            Some(next) => base == next,
         };
-        if !in_order {
-            return Err(missing(connection, stream, expected.unwrap_or(from)));
-        }
         bytes = bytes.saturating_add(sealed.len());
-        if bytes > max_bytes && !batches.is_empty() {
-            return Ok(batches);
+        if !in_order || (bytes > max_bytes && !batches.is_empty()) {
+            break;
         }
-        batches.push(stream.open(base, count, timestamp, sealed)?);
-        expected = Some(base + u64::from(count));
+        match stream.open(base, count, timestamp, sealed) {
+            Ok(batch) => batches.push(batch),
+            // What is sound before the damage is still served; whoever goes on from there is told.
+            Err(_) if !batches.is_empty() => break,
+            Err(damage) => return Err(damage),
+        }
+        next = Some(base + u64::from(count));
     }
-    match expected {
-        Some(reached) if reached >= end => Ok(batches),
-        reached => Err(missing(connection, stream, reached.unwrap_or(from))),
-    }
+    if batches.is_empty() { Err(missing(connection, stream, from)) } else { Ok(batches) }
 }
 
 /// Why there is no batch at this offset: it was truncated meanwhile, or the file is damaged.

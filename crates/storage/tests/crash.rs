@@ -1,0 +1,320 @@
+//! What a crash, a torn write or a full disk may not do: lose what was acknowledged, or damage anything.
+//!
+//! The writer is this same test program, started once more as a child; it prints a line for each acknowledgement.
+//! `TRADELANE_CRASH_ROUNDS` makes the kill loop longer than the few rounds of an ordinary run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tradelane_keys::SecretBytes;
+use tradelane_model::Timestamp;
+use tradelane_storage::sqlite::{LogOptions, SqliteControl, SqliteKeys, SqliteLog};
+use tradelane_storage::{
+    Append, Appended, Dedup, EventLog, Journal, Journaled, KeyRecord, KeyState, KeyStore, NewKey, StorageError,
+    StreamId,
+};
+use tradelane_testkit::{TinyDisk, copy_dir, flip_byte, temp_dir};
+
+const DIRECTORY: &str = "TRADELANE_CRASH_CHILD";
+const ROUND: &str = "TRADELANE_CRASH_ROUND";
+const WRITERS: u64 = 3;
+
+fn key() -> SecretBytes<32> {
+    SecretBytes::new([7; 32])
+}
+
+/// Small limits, so that checkpoints happen within a round and reads come from disk.
+fn options() -> LogOptions {
+    LogOptions { tail_bytes: 0, checkpoint_bytes: 1 << 20, ..LogOptions::default() }
+}
+
+/// The n-th batch of a writer: from a few bytes to some 90 kB, told apart from all others.
+fn append(writer: u64, n: u64) -> Append {
+    let seed = writer << 40 | n;
+    let length = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % 90_000;
+    let mut payload = seed.to_be_bytes().to_vec();
+    payload.extend((0..length).map(|at| (at as u64 ^ seed) as u8));
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&seed.to_be_bytes());
+    Append {
+        stream: StreamId::new("load", (writer % 2) as u32),
+        count: n as u32 % 5 + 1,
+        payload: Bytes::from(payload),
+        timestamp: Timestamp(n as i64),
+        dedup: Some(Dedup { key: digest, body: digest, expires: Timestamp::MAX }),
+    }
+}
+
+/// What a writer had acknowledged: `log writer n base`, `journal seq` or `key id`.
+type Acknowledged = Vec<Vec<String>>;
+
+fn acknowledge(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\nACK {line}\n").as_bytes()).and_then(|()| out.flush()).expect("the parent listens");
+}
+
+/// Not a test of its own: the child that writes until it is killed.
+#[test]
+fn child_that_writes() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let round: u64 = std::env::var(ROUND).ok().and_then(|round| round.parse().ok()).unwrap_or(0);
+    let directory = Path::new(&directory);
+    let log = Arc::new(SqliteLog::open(&directory.join("log.db"), &key(), &options()).unwrap());
+    let control = SqliteControl::open(&directory.join("control.db"), &key()).unwrap();
+    let keys = SqliteKeys::open(&directory.join("keys.db"), &key()).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let log_writers = (0..WRITERS).map(|writer| {
+            let log = Arc::clone(&log);
+            tokio::spawn(async move {
+                for n in round * 1_000_000.. {
+                    let Appended { base_offset, .. } = log.append(append(writer, n)).await.unwrap();
+                    acknowledge(&format!("log {writer} {n} {base_offset}"));
+                }
+            })
+        });
+        let _log_writers: Vec<_> = log_writers.collect();
+        let mut head = control.head().await.unwrap();
+        for id in round * 1_000_000 + 1.. {
+            let event = Bytes::from(vec![id as u8; 300]);
+            let Journaled::At(seq) = control.append(head, vec![event]).await.unwrap() else { panic!("one writer") };
+            head = seq;
+            acknowledge(&format!("journal {seq} {id}"));
+            let record = KeyRecord { id, wrapped: Bytes::from(vec![id as u8; 60]), created: Timestamp(0) };
+            let mut tag = [1; 32];
+            tag[..8].copy_from_slice(&id.to_be_bytes());
+            keys.put_if_absent(vec![NewKey { scope: "subject".to_owned(), tag, record }]).await.unwrap();
+            acknowledge(&format!("key {id}"));
+        }
+    });
+}
+
+struct Load {
+    child: Child,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(directory: &Path, round: u64) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_that_writes", "--nocapture", "--test-threads=1"])
+            .env(DIRECTORY, directory)
+            .env(ROUND, round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let (lines, into) = (BufReader::new(child.stdout.take().unwrap()), Arc::clone(&acknowledged));
+        let reader = std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                if let Some(words) = line.strip_prefix("ACK ") {
+                    into.lock().unwrap().push(words.split(' ').map(str::to_owned).collect());
+                }
+            }
+        });
+        Self { child, acknowledged, reader: Some(reader) }
+    }
+
+    /// Waits until so much was acknowledged, and then for an odd moment in the middle of something.
+    fn await_acknowledged(&mut self, count: usize, odd: u64) {
+        while self.acknowledged.lock().unwrap().len() < count {
+            assert!(self.child.try_wait().unwrap().is_none(), "the child ended by itself");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        std::thread::sleep(Duration::from_micros(odd * 7919 % 20_000));
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGKILL; answers everything that had been acknowledged.
+    fn kill(mut self) -> Acknowledged {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        std::mem::take(&mut self.acknowledged.lock().unwrap())
+    }
+}
+
+fn number(words: &[String], at: usize) -> u64 {
+    words[at].parse().unwrap()
+}
+
+/// Opens all stores and looks for everything that was acknowledged; answers the log for more questions.
+async fn verify(directory: &Path, acknowledged: &Acknowledged) -> SqliteLog {
+    let log = SqliteLog::open(&directory.join("log.db"), &key(), &options()).unwrap();
+    let control = SqliteControl::open(&directory.join("control.db"), &key()).unwrap();
+    let keys = SqliteKeys::open(&directory.join("keys.db"), &key()).unwrap();
+    eprintln!("{}\n{}\n{}", log.recovery(), control.recovery(), keys.recovery());
+    for words in acknowledged {
+        match words[0].as_str() {
+            "log" => {
+                let sent = append(number(words, 1), number(words, 2));
+                let base = number(words, 3);
+                let found = &log.read(&sent.stream, base, 1).await.unwrap()[0];
+                assert_eq!((found.base_offset, found.count), (base, sent.count));
+                assert!(found.payload == sent.payload, "{words:?}");
+            }
+            "journal" => {
+                let found = Journal::read(&control, number(words, 1), 1).await.unwrap();
+                assert_eq!(found[0].1, vec![number(words, 2) as u8; 300]);
+            }
+            _ => assert!(matches!(keys.get(number(words, 1)).await.unwrap(), KeyState::Live(_)), "{words:?}"),
+        }
+    }
+    // Retrying what was acknowledged last does nothing, and says where it is.
+    for words in acknowledged.iter().rev().filter(|words| words[0] == "log").take(3) {
+        let again = log.append(append(number(words, 1), number(words, 2))).await.unwrap();
+        assert_eq!(again, Appended { base_offset: number(words, 3), duplicate: true });
+    }
+    for (stream, bounds) in log.streams().await.unwrap() {
+        let mut offset = 0;
+        while offset < bounds.end {
+            offset = log.read(&stream, offset, 8 << 20).await.unwrap().last().unwrap().end_offset();
+        }
+    }
+    let head = control.head().await.unwrap();
+    let mut seq = 0;
+    while seq < head {
+        seq = Journal::read(&control, seq + 1, 1000).await.unwrap().last().unwrap().0;
+    }
+    log
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_minus_nine_in_a_loop_under_load_loses_nothing_acknowledged() {
+    let rounds = std::env::var("TRADELANE_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let directory = temp_dir();
+    let mut acknowledged = Vec::new();
+    let mut unclean = 0;
+    for round in 0..rounds {
+        let mut load = Load::start(directory.path(), round);
+        load.await_acknowledged(120, round * 31 + 7);
+        acknowledged.extend(load.kill());
+        let log = verify(directory.path(), &acknowledged).await;
+        unclean += u64::from(log.recovery().unclean);
+    }
+    assert_eq!(unclean, rounds, "each start says that the last process did not close the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_is_dropped_and_reported_and_nothing_acknowledged_is_lost() {
+    let directory = temp_dir();
+    let mut load = Load::start(directory.path(), 0);
+    for moment in 1..=3u64 {
+        load.await_acknowledged(moment as usize * 30, moment);
+        // While the writer stands still, its files are what a power loss at this moment leaves, but for what follows.
+        load.signal("-STOP");
+        let copy = temp_dir();
+        copy_dir(directory.path(), copy.path()).unwrap();
+        load.signal("-CONT");
+        // The lock file is copied too; a copy is nobody's.
+        let acknowledged = load.acknowledged.lock().unwrap().clone();
+        let torn = append_torn_frames(&copy.path().join("log.db-wal"), moment);
+        let log = verify(copy.path(), &acknowledged).await;
+        assert!(log.recovery().unclean);
+        assert!(torn == 0 || log.recovery().torn_bytes >= torn, "{}", log.recovery());
+    }
+    load.kill();
+}
+
+/// Writes the beginning of a transaction that never came to its end: frames of the log's current generation whose
+/// contents did not all arrive. Answers how many bytes, 0 if older frames follow the end of the log.
+fn append_torn_frames(wal: &Path, seed: u64) -> u64 {
+    let bytes = std::fs::read(wal).unwrap();
+    let page = u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
+    let salts = &bytes[16..24];
+    let frames: Vec<&[u8]> = bytes[32..].chunks_exact(24 + page).collect();
+    if frames.iter().any(|frame| &frame[8..16] != salts) {
+        return 0;
+    }
+    let whole = 32 + frames.len() * (24 + page);
+    let mut torn = frames[0].to_vec();
+    torn[4..8].fill(0);
+    torn.extend_from_slice(&frames[0][..100 + seed as usize * 700]);
+    let mut file = std::fs::OpenOptions::new().append(true).open(wal).unwrap();
+    file.set_len(whole as u64).unwrap();
+    file.write_all(&torn).unwrap();
+    torn.len() as u64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_below_later_commits_is_refused_with_its_place() {
+    let directory = temp_dir();
+    let copy = temp_dir();
+    let path = directory.path().join("log.db");
+    let log = SqliteLog::open(&path, &key(), &LogOptions::default()).unwrap();
+    for n in 0..10 {
+        log.append(append(0, n)).await.unwrap();
+    }
+    copy_dir(directory.path(), copy.path()).unwrap();
+    flip_byte(&copy.path().join("log.db-wal"), 32 + 24 + 4096 + 24 + 1000).unwrap();
+    let refused = SqliteLog::open(&copy.path().join("log.db"), &key(), &LogOptions::default()).err();
+    assert_eq!(refused, Some(StorageError::Corrupt { place: "log.db-wal, frame 2".to_owned() }));
+}
+
+async fn append_until_full(log: &SqliteLog) -> (Vec<u64>, StorageError) {
+    let mut bases = Vec::new();
+    for n in 0..10_000 {
+        let sent = Append { dedup: None, ..append(0, n) };
+        match log.append(sent).await {
+            Ok(appended) => bases.push(appended.base_offset),
+            Err(error) => return (bases, error),
+        }
+    }
+    panic!("the disk never filled up");
+}
+
+async fn everything_reads(log: &SqliteLog, bases: &[u64]) {
+    for (n, &base) in bases.iter().enumerate() {
+        let sent = append(0, n as u64);
+        let read = log.read(&sent.stream, base, 1).await.unwrap();
+        assert!(read[0].payload == sent.payload, "batch {n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_appends_and_serves_reads() {
+    let Some(disk) = TinyDisk::mount(24) else { return };
+    let path = disk.path().join("log.db");
+    let log = SqliteLog::open(&path, &key(), &options()).unwrap();
+    let (bases, error) = append_until_full(&log).await;
+    assert_eq!((error.code().as_str(), &error), ("TL-7001", &StorageError::Full));
+    assert!(bases.len() > 50, "{}", bases.len());
+    let filler = disk.fill_up();
+    everything_reads(&log, &bases).await;
+    drop(log);
+    // It starts on the full disk, too, and serves everything.
+    let log = SqliteLog::open(&path, &key(), &options()).unwrap();
+    everything_reads(&log, &bases).await;
+    drop(log);
+    std::fs::remove_file(filler).unwrap();
+    let log = SqliteLog::open(&path, &key(), &options()).unwrap();
+    everything_reads(&log, &bases).await;
+    let bounds = log.bounds(&append(0, 0).stream).await.unwrap().unwrap();
+    log.truncate_before(&append(0, 0).stream, tradelane_storage::Truncate::Offset(bounds.end / 2)).await.unwrap();
+    let more = Append { dedup: None, ..append(0, 0) };
+    assert_eq!(log.append(more).await.unwrap().base_offset, bounds.end, "no gap where appends were refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_at_its_size_limit_refuses_appends_until_retention_makes_room() {
+    let directory = temp_dir();
+    let options = LogOptions { max_bytes: Some(4 << 20), ..options() };
+    let log = SqliteLog::open(&directory.path().join("log.db"), &key(), &options).unwrap();
+    let (bases, error) = append_until_full(&log).await;
+    assert_eq!(error, StorageError::Full);
+    everything_reads(&log, &bases).await;
+    let stream = append(0, 0).stream;
+    let end = log.bounds(&stream).await.unwrap().unwrap().end;
+    log.truncate_before(&stream, tradelane_storage::Truncate::Offset(end / 2)).await.unwrap();
+    let more = Append { dedup: None, ..append(0, 1) };
+    assert_eq!(log.append(more).await.unwrap().base_offset, end);
+}
