@@ -36,6 +36,12 @@ def main():
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     root = next(p["id"] for p in metadata["packages"] if p["name"] == "tradelane" and p["id"] in metadata["workspace_members"])
 
+    # `cargo metadata` also walks into optional dependencies that only a weak feature names; `cargo tree` does not.
+    tree = ["cargo", "tree", "--locked", "-p", "tradelane", "--target", options.target, "-e", "normal,build"]
+    tree += ["--prefix", "none", "--no-dedupe", "--format", "{p}"] + (["--features", options.features] if options.features else [])
+    listed = subprocess.run(tree, check=True, stdout=subprocess.PIPE, text=True).stdout
+    built = {(line.split()[0], line.split()[1].removeprefix("v")) for line in listed.splitlines() if line}
+
     edges, reached, waiting = {}, set(), [root]
     while waiting:
         package = waiting.pop()
@@ -46,6 +52,7 @@ def main():
             dependency["pkg"]
             for dependency in nodes[package]["deps"]
             if any(kind["kind"] != "dev" for kind in dependency["dep_kinds"])
+            and (packages[dependency["pkg"]]["name"], packages[dependency["pkg"]]["version"]) in built
         }
         edges[package] = needs
         waiting.extend(needs)
