@@ -1,0 +1,167 @@
+//! Keys, shapes and shortcuts for the tests.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tradelane_keys::{AeadKey, SecretBytes};
+use tradelane_model::pattern::Pattern;
+use tradelane_model::shape::{FieldRule, Shape};
+use tradelane_model::{Action, Class, ViewSpec};
+use tradelane_seal::*;
+use tradelane_tape::{Limits, Tape};
+
+/// A key store in memory that can destroy and lose keys.
+pub struct Keys {
+    pub log: LogKey,
+    log_opening: Arc<AeadKey>,
+    by_subject: RefCell<HashMap<SubjectTag, Arc<DataKey>>>,
+    default: Arc<DataKey>,
+    destroyed: RefCell<HashSet<u64>>,
+    lost: RefCell<HashSet<u64>>,
+}
+
+impl Keys {
+    pub fn new() -> Self {
+        let log = LogKey::new(77, &SecretBytes::random());
+        Self {
+            log_opening: log.opening(),
+            log,
+            by_subject: RefCell::default(),
+            default: Arc::new(DataKey::with_schedule(1, SecretBytes::random())),
+            destroyed: RefCell::default(),
+            lost: RefCell::default(),
+        }
+    }
+
+    /// Makes keys for subjects that have none, as the hub does.
+    pub fn ensure(&self, subjects: &[SubjectTag]) {
+        let mut keys = self.by_subject.borrow_mut();
+        for subject in subjects {
+            let id = 100 + keys.len() as u64;
+            keys.entry(*subject).or_insert_with(|| Arc::new(DataKey::new(id, SecretBytes::random())));
+        }
+    }
+
+    pub fn destroy(&self, identity: &str) {
+        let keys = self.by_subject.borrow();
+        let key = &keys[&tagger().tag(identity)];
+        self.destroyed.borrow_mut().insert(key.id());
+    }
+
+    pub fn lose_default(&self) {
+        self.lost.borrow_mut().insert(1);
+    }
+}
+
+impl SealingKeys for Keys {
+    fn subject_key(&self, subject: &SubjectTag) -> Option<Arc<DataKey>> {
+        self.by_subject.borrow().get(subject).cloned()
+    }
+
+    fn default_key(&self) -> Option<Arc<DataKey>> {
+        Some(Arc::clone(&self.default))
+    }
+}
+
+impl OpeningKeys for Keys {
+    fn log_key(&self, id: u64) -> Option<Arc<AeadKey>> {
+        (id == 77).then(|| Arc::clone(&self.log_opening))
+    }
+
+    fn data_key(&self, id: u64) -> DataKeyState {
+        if self.destroyed.borrow().contains(&id) {
+            return DataKeyState::Destroyed;
+        }
+        if self.lost.borrow().contains(&id) {
+            return DataKeyState::Missing;
+        }
+        let keys = self.by_subject.borrow();
+        let found = std::iter::once(&self.default).chain(keys.values()).find(|key| key.id() == id);
+        found.map_or(DataKeyState::Missing, |key| DataKeyState::Live(Arc::clone(key)))
+    }
+}
+
+pub fn tagger() -> SubjectTagger {
+    SubjectTagger::new(&SecretBytes::new([5; 32]))
+}
+
+pub fn product() -> ProductContext {
+    ProductContext::new("acme", "shipments")
+}
+
+pub fn class(name: &str) -> Class {
+    Class::named(name).unwrap()
+}
+
+pub fn pattern(text: &str) -> Pattern {
+    Pattern::parse(text).unwrap()
+}
+
+/// A shape from `(place, class)` and `(place, class @ subject)`.
+pub fn shape(rules: &[(&str, &str)]) -> Shape {
+    let mut shape = Shape::default();
+    for (at, what) in rules {
+        let (name, subject) = match what.split_once('@') {
+            Some((name, subject)) => (name, Some(pattern(subject))),
+            None => (*what, None),
+        };
+        shape.add_rule(&FieldRule { at: pattern(at), class: Some(class(name)), subject });
+    }
+    shape
+}
+
+pub fn rules(list: &[(&str, &str)]) -> Arc<Rules> {
+    Arc::new(Rules::compile(&shape(list), 1).unwrap())
+}
+
+pub fn spec(classes: &[(&str, Action)], fields: &[(&str, Action)]) -> ViewSpec {
+    ViewSpec {
+        classes: classes.iter().map(|(name, action)| (class(name), action.clone())).collect(),
+        fields: fields.iter().map(|(at, action)| (pattern(at), action.clone())).collect(),
+    }
+}
+
+pub fn reveal_all(rules: &Rules) -> ViewSpec {
+    ViewSpec::reveal_all(rules.shape().classes())
+}
+
+pub fn view_keys(consumer: &str) -> ViewKeys {
+    ViewKeys::derive(&SecretBytes::new([9; 32]), consumer, "planning", 1, &format!("grant-{consumer}"))
+}
+
+pub fn view(rules: &Arc<Rules>, spec: &ViewSpec) -> View {
+    View::compile(rules, rules, spec, view_keys("retail")).unwrap()
+}
+
+pub fn seal(rules: &Rules, keys: &Keys, json: &str) -> Vec<u8> {
+    let mut tape = Tape::new();
+    let doc = tape.parse(json.as_bytes(), &Limits::DOCUMENT).unwrap();
+    let located = rules.locate(doc, &tagger()).unwrap();
+    keys.ensure(located.subjects());
+    let mut record = Vec::new();
+    located.seal(&product(), &keys.log, keys, &mut record).unwrap();
+    record
+}
+
+pub fn try_render(view: &View, keys: &Keys, record: &[u8]) -> Result<(String, Rendered), Withheld> {
+    let event = OpenedEvent::open(record, &product(), keys)?;
+    let mut out = b"before".to_vec();
+    let rendered = view.render(&event, keys, &mut Scratch::default(), &mut out);
+    if rendered.is_err() {
+        assert_eq!(out, b"before", "nothing is left behind");
+    }
+    let text = String::from_utf8(out).unwrap();
+    rendered.map(|rendered| (text.strip_prefix("before").unwrap().to_owned(), rendered))
+}
+
+pub fn render(view: &View, keys: &Keys, record: &[u8]) -> String {
+    try_render(view, keys, record).unwrap().0
+}
+
+/// Seals and shows in one go.
+pub fn shown(list: &[(&str, &str)], spec: &ViewSpec, json: &str) -> String {
+    let keys = Keys::new();
+    let rules = rules(list);
+    render(&view(&rules, spec), &keys, &seal(&rules, &keys, json))
+}
