@@ -89,6 +89,8 @@ codes! {
         "Ask for EPCIS 2.0, CBV 2.0 and JSON, or leave the header out.";
     METHOD_NOT_ALLOWED "TL-1015" 405 "method-not-allowed" "This path does not take that method."
         "The Allow header says which it takes.";
+    URI_TOO_LONG "TL-1016" 414 "uri-too-long" "The request's path and query are longer than the limit."
+        "Ask for less at once; long EPCIS queries can be stored with POST /epcis/{product}/queries and run by name.";
     UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."
         "Send `Authorization: Bearer` with an API key or an access token from /oauth/token.";
     CREDENTIALS_EXPIRED "TL-2002" 401 "credentials-expired" "The access token or key has expired or was revoked."

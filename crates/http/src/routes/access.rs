@@ -1,0 +1,83 @@
+//! Access requests and grants.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+use tradelane_hub::{AccessRequest, Audited, Result};
+use tradelane_model::grant::Conditions;
+use tradelane_model::{Grant, GrantId};
+
+use super::shapes::{AccessRequestBody, ReasonBody};
+use crate::api::{Operation, operation, reference};
+use crate::door::{Ask, Route, governed};
+use crate::params::wrong;
+use crate::reply::Reply;
+
+pub(super) fn routes(routes: &mut Vec<Route>) {
+    let request = operation("requestAccess", "Access", "Ask a product's owner for a grant")
+        .body("application/json", reference("AccessRequestBody"))
+        .answer(201, "The request; its id is the grant's.", "application/json", reference("Grant"))
+        .refuses(409, "There is such a request or grant already.")
+        .refuses(422, "The request does not fit the contract.");
+    routes.push(governed(Method::POST, "/v1/access-requests", request, request_access));
+    let list = operation("listGrants", "Access", "The grants that you use, and those on your products").answer(
+        200,
+        "By id.",
+        "application/json",
+        reference("GrantList"),
+    );
+    routes.push(governed(Method::GET, "/v1/grants", list, grants));
+    let approve_it = decision("approveGrant", "Agree to a request, or change a grant", "Conditions");
+    routes.push(governed(Method::POST, "/v1/grants/{grant}/approve", approve_it, approve));
+    let deny_it = decision("denyGrant", "Refuse a request", "ReasonBody");
+    routes.push(governed(Method::POST, "/v1/grants/{grant}/deny", deny_it, deny));
+    let revoke_it = decision("revokeGrant", "End a grant; the next read is refused", "ReasonBody");
+    routes.push(governed(Method::POST, "/v1/grants/{grant}/revoke", revoke_it, revoke));
+}
+
+fn decision(id: &'static str, summary: &'static str, body: &str) -> Operation {
+    operation(id, "Access", summary)
+        .body("application/json", reference(body))
+        .answer(200, "The grant as it is now.", "application/json", reference("Grant"))
+        .refuses(409, "The grant is not in a state that allows this.")
+        .refuses(422, "The conditions cannot be used.")
+}
+
+async fn request_access(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let body: AccessRequestBody = ask.json()?;
+    let product = body.product.parse().map_err(|_| wrong("product", "a product id"))?;
+    let request = AccessRequest { product, purpose: body.purpose, note: body.note };
+    let grant = ask.hub().request_access(&ask.caller, request).await?;
+    Ok(grant.map(|grant| told(StatusCode::CREATED, &grant).location("/v1/grants")))
+}
+
+async fn grants(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let grants = ask.hub().grants(&ask.caller).await?;
+    Ok(grants.map(|grants| Reply::json(StatusCode::OK, &json!({ "grants": grants }))))
+}
+
+async fn approve(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let conditions: Conditions = ask.json()?;
+    let grant = ask.hub().approve(&ask.caller, &ask.id::<GrantId>("grant")?, conditions).await?;
+    Ok(grant.map(|grant| told(StatusCode::OK, &grant)))
+}
+
+async fn deny(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let body: ReasonBody = ask.json()?;
+    let grant = ask.hub().deny(&ask.caller, &ask.id::<GrantId>("grant")?, &body.reason).await?;
+    Ok(grant.map(|grant| told(StatusCode::OK, &grant)))
+}
+
+async fn revoke(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let body: ReasonBody = ask.json()?;
+    let grant = ask.hub().revoke(&ask.caller, &ask.id::<GrantId>("grant")?, &body.reason).await?;
+    Ok(grant.map(|grant| told(StatusCode::OK, &grant)))
+}
+
+fn told(status: StatusCode, grant: &Grant) -> Reply {
+    Reply::json(status, grant)
+}

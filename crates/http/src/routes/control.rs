@@ -1,0 +1,51 @@
+//! Manifests: a plan first, then the same plan carried out.
+
+use http::{Method, StatusCode};
+use serde_json::json;
+use tradelane_hub::{Audited, HubError, Result};
+use tradelane_model::codes;
+
+use super::shapes::ApplyBody;
+use crate::api::{operation, reference, text};
+use crate::door::{Ask, BodySize, Route, governed};
+use crate::params::bad;
+use crate::reply::Reply;
+
+pub(super) fn routes(routes: &mut Vec<Route>) {
+    let described = operation("apply", "Control", "Make organizations, contracts, products and grants as manifests say")
+        .about("All of it or nothing. With `dry-run`, only the plan is made. Applying the same manifests again changes nothing.")
+        .query("dry-run", json!({ "type": "boolean" }), "Tell the plan and change nothing.")
+        .query("prune", json!({ "type": "boolean" }), "Delete what the named organizations have and no manifest names.")
+        .body("application/json", reference("ApplyBody"))
+        .body("application/yaml", text())
+        .answer(200, "The plan, and whether it was carried out.", "application/json", reference("PlanBody"))
+        .refuses(409, "Somebody changed this at the same time.")
+        .refuses(422, "A manifest cannot be applied; nothing was changed.");
+    routes.push(governed(Method::POST, "/v1/apply", described, apply).takes(BodySize::Manifests));
+}
+
+async fn apply(ask: Ask) -> Result<Audited<Reply>> {
+    let mut query = ask.query()?;
+    let (dry_run, prune) = (query.flag("dry-run")?, query.flag("prune")?);
+    query.finish()?;
+    let files = files(&ask)?;
+    let steps = match dry_run {
+        true => ask.hub().plan(&ask.caller, &files, prune).await?,
+        false => ask.hub().apply(&ask.caller, &files, prune).await?,
+    };
+    Ok(steps.map(|steps| Reply::json(StatusCode::OK, &json!({ "applied": !dry_run, "steps": steps }))))
+}
+
+fn files(ask: &Ask) -> Result<Vec<(String, String)>> {
+    match ask.media_type()?.essence.as_str() {
+        "application/json" => {
+            let body: ApplyBody = ask.json()?;
+            Ok(body.files.into_iter().map(|file| (file.name, file.text)).collect())
+        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" => {
+            let text = std::str::from_utf8(&ask.body).map_err(|_| bad("The body is not UTF-8."))?;
+            Ok(vec![("body".to_owned(), text.to_owned())])
+        }
+        _ => Err(HubError::of(codes::UNSUPPORTED_MEDIA)),
+    }
+}
