@@ -5,7 +5,7 @@
 //! The plain file does what a log must do at least: with one writer, each batch is written and synced; with 16, the 16
 //! batches are written and synced together. Both do the same number of appends; rounds alternate and the best counts.
 
-#![allow(clippy::print_stdout)]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "measures durations, and prints them")]
 
 use std::fs::File;
 use std::io::Write;

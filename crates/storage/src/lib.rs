@@ -20,6 +20,8 @@ pub mod event_log;
 pub mod journal;
 pub mod key_store;
 pub mod keyed_state;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod recovery;
 mod sealing;
 #[cfg_attr(not(feature = "postgres"), allow(dead_code))]

@@ -3,6 +3,9 @@
 //! The writer is this same test program, started once more as a child; it prints a line for each acknowledgement.
 //! `TRADELANE_CRASH_ROUNDS` makes the kill loop longer than the few rounds of an ordinary run.
 
+// The child learns its task from the environment, and how long to run is the operator's choice.
+#![expect(clippy::disallowed_methods, reason = "see above")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -143,6 +146,13 @@ impl Load {
     }
 }
 
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Also when a test fails; it may have ended already.
+        drop(self.child.kill().and_then(|()| self.child.wait()));
+    }
+}
+
 fn number(words: &[String], at: usize) -> u64 {
     words[at].parse().unwrap()
 }
@@ -212,11 +222,11 @@ async fn a_torn_tail_is_dropped_and_reported_and_nothing_acknowledged_is_lost() 
         load.await_acknowledged(moment as usize * 30, moment);
         // While the writer stands still, its files are what a power loss at this moment leaves, but for what follows.
         load.signal("-STOP");
+        std::thread::sleep(Duration::from_millis(100));
+        let acknowledged = load.acknowledged.lock().unwrap().clone();
         let copy = temp_dir();
         copy_dir(directory.path(), copy.path()).unwrap();
         load.signal("-CONT");
-        // The lock file is copied too; a copy is nobody's.
-        let acknowledged = load.acknowledged.lock().unwrap().clone();
         let torn = append_torn_frames(&copy.path().join("log.db-wal"), moment);
         let log = verify(copy.path(), &acknowledged).await;
         assert!(log.recovery().unclean);

@@ -105,6 +105,7 @@ impl PostgresCluster {
         self.sql("postgres", &others);
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a deadline for a server that does not start")]
     fn await_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {

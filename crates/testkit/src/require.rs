@@ -7,6 +7,7 @@ const REQUIRE: &str = "TRADELANE_REQUIRE_SERVERS";
 ///
 /// # Panics
 /// If `TRADELANE_REQUIRE_SERVERS=1`.
+#[expect(clippy::disallowed_methods, reason = "tests have no other configuration")]
 pub fn require_or_skip(what: &str) {
     assert!(std::env::var_os(REQUIRE).is_none_or(|value| value != "1"), "{REQUIRE}=1, but {what} is not available");
     eprintln!("SKIPPED: {what} is not available (set {REQUIRE}=1 to make this a failure)");

@@ -12,6 +12,7 @@ mod keys;
 mod log;
 mod open;
 mod readers;
+mod reserve;
 mod wal;
 mod worker;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::reserve::Reserve;
 use super::{At, wal};
 use crate::error::{Result, StorageError};
 use crate::recovery::{Integrity, Recovery};
@@ -49,6 +50,7 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Opens or creates the file, recovers and migrates it, and checks that the key is the one it was created with.
+#[expect(clippy::disallowed_methods, reason = "measures how long opening took")]
 pub(crate) fn open(path: &Path, kind: &Kind, key: &KeyCheck) -> Result<Opened> {
     let began = Instant::now();
     let place = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -61,9 +63,14 @@ pub(crate) fn open(path: &Path, kind: &Kind, key: &KeyCheck) -> Result<Opened> {
         return Err(StorageError::Corrupt { place: format!("{place}-wal, frame {frame}") });
     }
 
-    let connection = connect(path, &place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    configure(&connection, kind, &place)?;
-    let migrated_from = migrate(&connection, kind, &place, key, created)?;
+    let reserve = Reserve::beside(path);
+    let (connection, migrated_from) = match start(path, kind, &place, key) {
+        Err(StorageError::Full) if reserve.release() => start(path, kind, &place, key)?,
+        other => other?,
+    };
+    if !kind.exclusive {
+        reserve.restore();
+    }
     let length = std::fs::metadata(path).map_err(io)?.len();
     let integrity = if length > CHECKED_UP_TO { Integrity::TooBig(length) } else { quick_check(&connection, &place)? };
     // What was recovered moves into the database now, so that it is not recovered again after the next crash.
@@ -85,6 +92,14 @@ pub(crate) fn open(path: &Path, kind: &Kind, key: &KeyCheck) -> Result<Opened> {
     };
     tracing::info!(store = %recovery.store, "{recovery}");
     Ok(Opened { connection, recovery, place, lock })
+}
+
+/// Connects, sets up and migrates; what a full disk can get in the way of.
+fn start(path: &Path, kind: &Kind, place: &str, key: &KeyCheck) -> Result<(Connection, Option<u32>)> {
+    let connection = connect(path, place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    configure(&connection, kind, place)?;
+    let migrated_from = migrate(&connection, kind, place, key)?;
+    Ok((connection, migrated_from))
 }
 
 /// On a full disk the log cannot be moved into the database; everything in it can still be read.
@@ -109,13 +124,13 @@ fn lock(path: &Path, place: &str) -> Result<File> {
 }
 
 #[cfg(unix)]
-fn private(options: &mut OpenOptions) {
+pub(crate) fn private(options: &mut OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt;
     options.mode(0o600);
 }
 
 #[cfg(not(unix))]
-fn private(_: &mut OpenOptions) {}
+pub(crate) fn private(_: &mut OpenOptions) {}
 
 /// Creates the file for its owner alone (SQLite gives its companions the same mode); true if it was not there.
 fn create(path: &Path) -> std::io::Result<bool> {
@@ -170,7 +185,7 @@ fn configure(connection: &Connection, kind: &Kind, place: &str) -> Result<()> {
 }
 
 /// Brings the schema up to date in one transaction; answers the version it had, if it was an older one.
-fn migrate(connection: &Connection, kind: &Kind, place: &str, key: &KeyCheck, created: bool) -> Result<Option<u32>> {
+fn migrate(connection: &Connection, kind: &Kind, place: &str, key: &KeyCheck) -> Result<Option<u32>> {
     let supported = kind.migrations.len() as u32;
     let empty: bool = connection
         .query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'schema_version')", [], |row| {
@@ -210,7 +225,7 @@ fn migrate(connection: &Connection, kind: &Kind, place: &str, key: &KeyCheck, cr
         connection.execute("INSERT INTO schema_version (version) VALUES (?1)", [index as u32 + 1]).at(place)?;
     }
     connection.execute_batch("COMMIT").at(place)?;
-    Ok((!created && found > 0).then_some(found))
+    Ok((found > 0).then_some(found))
 }
 
 fn quick_check(connection: &Connection, place: &str) -> Result<Integrity> {

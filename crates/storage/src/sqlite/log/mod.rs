@@ -28,6 +28,7 @@ use self::streams::{Stream, Streams};
 use self::upkeep::{Task, Upkeep};
 use self::writer::{Op, Pending, Writer};
 use super::readers::Readers;
+use super::reserve::Reserve;
 use super::{At, open};
 use crate::error::{Result, StorageError};
 use crate::event_log::{
@@ -118,7 +119,8 @@ impl SqliteLog {
 
         let beside = open::connect(path, &place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         beside.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0").at(&place)?;
-        let upkeep = Upkeep::new(loaded.unfinished, options.spare_bytes / u64::from(KIND.page_size));
+        let upkeep =
+            Upkeep::new(loaded.unfinished, options.spare_bytes / u64::from(KIND.page_size), Reserve::beside(path));
         let writer = Writer::new(
             connection,
             place.clone(),

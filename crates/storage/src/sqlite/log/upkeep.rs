@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tradelane_model::Timestamp;
 
 use super::super::At;
+use super::super::reserve::Reserve;
 use super::read::row_end;
 use super::streams::{Stream, offset_of, row_id};
 use crate::error::{Result, StorageError};
@@ -65,11 +66,12 @@ impl Task {
 pub(super) struct Upkeep {
     queue: VecDeque<Task>,
     spare_pages: u64,
+    reserve: Reserve,
 }
 
 impl Upkeep {
-    pub(super) fn new(unfinished: Vec<Task>, spare_pages: u64) -> Self {
-        Self { queue: unfinished.into(), spare_pages }
+    pub(super) fn new(unfinished: Vec<Task>, spare_pages: u64, reserve: Reserve) -> Self {
+        Self { queue: unfinished.into(), spare_pages, reserve }
     }
 
     pub(super) fn add(&mut self, task: Task) {
@@ -84,69 +86,80 @@ impl Upkeep {
     pub(super) fn step(&mut self, connection: &Connection, place: &str) -> bool {
         let Some(mut task) = self.queue.pop_front() else { return false };
         let outcome = if task.vacuuming {
-            give_back(connection, self.spare_pages, place)
+            give_back(connection, self.spare_pages, place).or_else(|error| {
+                // The batches are gone, and their pages are free for new ones. Only the file is as long as before.
+                tracing::warn!("the log's file could not be made shorter: {error}");
+                Ok(true)
+            })
         } else {
-            in_transaction(connection, place, |connection| remove(&mut task.work, connection, place)).map(|all| {
-                task.vacuuming = all;
+            in_transaction(connection, place, |connection| remove(&task.work, connection, place)).map(|step| {
+                task.work.note(&step);
+                task.vacuuming = step.last;
                 false
             })
         };
         match outcome {
-            Ok(false) => {
-                self.queue.push_front(task);
-                false
-            }
             Ok(true) => {
                 task.finish(Ok(()));
-                true
+                self.reserve.restore();
+                return true;
             }
-            Err(error) => {
-                task.finish(Err(error));
-                false
+            Ok(false) => self.queue.push_front(task),
+            // Removing is what makes room on a full disk.
+            Err(StorageError::Full) if self.reserve.release() => self.queue.push_front(task),
+            Err(error) => task.finish(Err(error)),
+        }
+        false
+    }
+}
+
+/// What one step removed, once it is on disk.
+struct Step {
+    /// There is nothing more to remove.
+    last: bool,
+    /// Rows removed, and their stored bytes.
+    rows: u64,
+    bytes: u64,
+    /// Where the stream starts now, if that changed.
+    start: Option<u64>,
+}
+
+impl Work {
+    fn note(&mut self, step: &Step) {
+        match self {
+            Self::Truncate { stream, done, .. } => {
+                done.batches += step.rows;
+                done.bytes += step.bytes;
+                if let Some(start) = step.start {
+                    done.start = start;
+                    stream.set_start(start);
+                }
             }
+            Self::Purge { .. } => {}
+            Self::Sweep { swept, .. } => *swept += step.rows,
         }
     }
 }
 
-fn in_transaction<T>(
+fn in_transaction(
     connection: &Connection,
     place: &str,
-    work: impl FnOnce(&Connection) -> Result<(T, Option<Moved>)>,
-) -> Result<T> {
+    work: impl FnOnce(&Connection) -> Result<Step>,
+) -> Result<Step> {
     connection.execute_batch("BEGIN IMMEDIATE").at(place)?;
-    let outcome = work(connection).and_then(|done| connection.execute_batch("COMMIT").at(place).map(|()| done));
+    let outcome = work(connection).and_then(|step| connection.execute_batch("COMMIT").at(place).map(|()| step));
     if outcome.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }
-    outcome.map(|(done, moved)| {
-        if let Some(Moved { stream, start }) = moved {
-            stream.set_start(start);
-        }
-        done
-    })
+    outcome
 }
 
-/// A stream whose start is to be moved once the step is on disk.
-struct Moved {
-    stream: Arc<Stream>,
-    start: u64,
-}
-
-/// Removes one step's worth of rows; true when there are no more.
-fn remove(work: &mut Work, connection: &Connection, place: &str) -> Result<(bool, Option<Moved>)> {
+/// Removes one step's worth of rows.
+fn remove(work: &Work, connection: &Connection, place: &str) -> Result<Step> {
     match work {
-        Work::Truncate { stream, until, done, .. } => truncate(connection, stream, *until, done, place),
-        Work::Purge { number, .. } => Ok((purge(connection, *number, place)?, None)),
-        Work::Sweep { now, swept, .. } => {
-            let removed = connection
-                .prepare_cached(
-                    "DELETE FROM dedup WHERE key IN (SELECT key FROM dedup WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
-                )
-                .and_then(|mut delete| delete.execute(params![now.0, KEYS]))
-                .at(place)?;
-            *swept += removed as u64;
-            Ok(((removed as i64) < KEYS, None))
-        }
+        Work::Truncate { stream, until, .. } => truncate(connection, stream, *until, place),
+        Work::Purge { number, .. } => purge(connection, *number, place),
+        Work::Sweep { now, .. } => sweep(connection, *now, place),
     }
 }
 
@@ -189,19 +202,13 @@ fn delete_below(connection: &Connection, number: u32, end: u64, place: &str) -> 
     Ok(())
 }
 
-fn truncate(
-    connection: &Connection,
-    stream: &Arc<Stream>,
-    until: Truncate,
-    done: &mut Truncated,
-    place: &str,
-) -> Result<(bool, Option<Moved>)> {
+fn truncate(connection: &Connection, stream: &Stream, until: Truncate, place: &str) -> Result<Step> {
     let goes = |end: u64, timestamp: Timestamp| match until {
         Truncate::Offset(offset) => end <= offset,
         Truncate::Before(time) => timestamp < time,
     };
     let (found, more) = oldest(connection, stream.number, goes, place)?;
-    let Some(&(start, _)) = found.last() else { return Ok((true, None)) };
+    let Some(&(start, _)) = found.last() else { return Ok(Step { last: true, rows: 0, bytes: 0, start: None }) };
     delete_below(connection, stream.number, start, place)?;
     let moved = connection
         .prepare_cached("UPDATE stream SET start = ?1 WHERE number = ?2 AND deleted = 0")
@@ -210,13 +217,11 @@ fn truncate(
     if moved == 0 {
         return Err(StorageError::UnknownStream);
     }
-    done.start = start;
-    done.batches += found.len() as u64;
-    done.bytes += found.iter().map(|(_, bytes)| bytes).sum::<u64>();
-    Ok((!more, Some(Moved { stream: Arc::clone(stream), start })))
+    let bytes = found.iter().map(|(_, bytes)| bytes).sum();
+    Ok(Step { last: !more, rows: found.len() as u64, bytes, start: Some(start) })
 }
 
-fn purge(connection: &Connection, number: u32, place: &str) -> Result<bool> {
+fn purge(connection: &Connection, number: u32, place: &str) -> Result<Step> {
     let (found, more) = oldest(connection, number, |_, _| true, place)?;
     if let Some(&(end, _)) = found.last() {
         delete_below(connection, number, end, place)?;
@@ -224,7 +229,17 @@ fn purge(connection: &Connection, number: u32, place: &str) -> Result<bool> {
     if !more {
         connection.execute("DELETE FROM stream WHERE number = ?1", [number]).at(place)?;
     }
-    Ok(!more)
+    Ok(Step { last: !more, rows: found.len() as u64, bytes: 0, start: None })
+}
+
+fn sweep(connection: &Connection, now: Timestamp, place: &str) -> Result<Step> {
+    let removed = connection
+        .prepare_cached(
+            "DELETE FROM dedup WHERE key IN (SELECT key FROM dedup WHERE expires < ?1 ORDER BY expires LIMIT ?2)",
+        )
+        .and_then(|mut delete| delete.execute(params![now.0, KEYS]))
+        .at(place)?;
+    Ok(Step { last: (removed as i64) < KEYS, rows: removed as u64, bytes: 0, start: None })
 }
 
 /// Gives one step's worth of free pages back; true when only the spare ones are left.
