@@ -1,7 +1,6 @@
 //! Times of sealing and rendering, beside a copy of the document and the peers' way: `cargo run --release -p tradelane-seal
 //! --features bench --example timing`. Nanoseconds per event, best of several rounds; the ratios are what to trust.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 

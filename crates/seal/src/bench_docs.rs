@@ -40,7 +40,8 @@ pub fn shape(kind: usize, subjects: bool) -> Shape {
     };
     let public = ["id", "type", "created", "origin", "destination", "carrier", "service", "status", "reference"];
     let more = ["equipment", "vessel", "voyage", "incoterm", "currency", "temperature", "sequence", "sealed", "tags"];
-    for name in public.iter().chain(&more) {
+    let freight = ["route", "remarks", "document", "distance", "co2"];
+    for name in public.iter().chain(&more).chain(&freight) {
         rule(&format!("/{name}"), Class::PUBLIC, None);
     }
     let person = Some("/consignee/id");
@@ -106,7 +107,20 @@ pub fn document(kind: usize, size: Size, number: u64) -> Vec<u8> {
         c % 1_000_000,
         a % 10
     );
-    let lines = if size == Size::Small { 0 } else { 10 };
+    out.truncate(out.len() - list.len() - 4);
+    let _ = write!(
+        out,
+        r#""route":["CHBSL","DEHAM","NLRTM","SGSIN"],"remarks":"{} and {} on {} pallets, stackable, unload by tail lift at gate {}; call the warehouse office two hours before arrival","document":"urn:epcglobal:cbv:bt:0614141073467:{:08}","distance":{},"co2":{}.{:02},"{list}":["#,
+        random.word(),
+        random.word(),
+        a % 33,
+        b % 40,
+        c % 100_000_000,
+        a % 20_000,
+        b % 400,
+        c % 100
+    );
+    let lines = if size == Size::Small { 0 } else { 15 };
     for line in 0..lines {
         let (a, b) = (random.next(), random.next());
         if line > 0 {

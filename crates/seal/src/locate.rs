@@ -129,9 +129,26 @@ struct Walk<'r, 'd> {
 }
 
 impl<'d> Walk<'_, 'd> {
+    #[inline]
     fn value(&mut self, node: Node<'d>, index: u32, around: Surroundings) -> Result<(), LocateError> {
         let rules = self.rules;
         let Some(place) = rules.place(index) else { return Ok(()) };
+        match rules.decide(index, place, node.kind()) {
+            // Most values are: nothing to remember, nothing below to look at.
+            Verdict::Public => Ok(()),
+            verdict => self.enter(node, index, place, verdict, around),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        node: Node<'d>,
+        index: u32,
+        place: &PlaceRule,
+        verdict: Verdict,
+        around: Surroundings,
+    ) -> Result<(), LocateError> {
+        let rules = self.rules;
         if self.depth >= MAX_DEPTH {
             return Err(LocateError::TooDeep);
         }
@@ -139,7 +156,7 @@ impl<'d> Walk<'_, 'd> {
         if rules.has_subjects {
             self.path.push(node);
         }
-        let walked = match rules.decide(index, place, node.kind()) {
+        let walked = match verdict {
             Verdict::Public => Ok(()),
             Verdict::Hole(rule) => self.hole(node, place, rule, around),
             Verdict::Members => self.members(node, index, place),
@@ -163,11 +180,7 @@ impl<'d> Walk<'_, 'd> {
                 name: Some(key.range().start as u32),
                 next: current.map(|(next, _)| next.range().start as u32),
             };
-            let named = match key.raw_str() {
-                Some(name) => place.property(name),
-                None => place.property(&key.as_str()),
-            };
-            match named.or(place.any_property) {
+            match place.member(key).or(place.any_property) {
                 Some(child) => self.value(value, child, around)?,
                 None => self.member(value, place, (index as RuleId) << 1 | 1, around)?,
             }

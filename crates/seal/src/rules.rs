@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::{Place, Shape, Types};
 use tradelane_model::Class;
-use tradelane_tape::Kind;
+use tradelane_tape::{Key, Kind, Name};
 
 use crate::error::ShapeError;
 
@@ -49,8 +49,11 @@ pub(crate) struct PlaceRule {
     /// A member whose name no rule knows: its name goes into the hole with its value.
     pub(crate) hides_name: bool,
     pub(crate) required: bool,
-    /// By length, then text.
+    /// In the order of their names.
     properties: Vec<(Box<str>, u32)>,
+    /// Open-addressed: hash of the name, and its index among the properties plus one. At most half full, so that a search
+    /// always meets an empty slot.
+    table: Vec<(u32, u32)>,
     pub(crate) any_property: Option<u32>,
     pub(crate) items: Option<u32>,
 }
@@ -159,16 +162,25 @@ impl Rules {
 }
 
 impl PlaceRule {
-    /// The place of the member with this name, if the contract names it.
-    #[inline]
+    /// The place of the property with this name, if the contract names it.
     pub(crate) fn property(&self, name: &str) -> Option<u32> {
-        if self.properties.len() <= 8 {
-            let found = self.properties.iter().find(|(known, _)| **known == *name);
-            return found.map(|(_, place)| *place);
+        self.properties.iter().find(|(known, _)| **known == *name).map(|(_, place)| *place)
+    }
+
+    /// The place of a member, if the contract names it.
+    #[inline]
+    pub(crate) fn member(&self, key: Key<'_>) -> Option<u32> {
+        let hash = key.hash();
+        let mask = self.table.len().wrapping_sub(1);
+        let mut slot = hash as usize & mask;
+        loop {
+            let (known, index) = *self.table.get(slot)?;
+            let (name, place) = self.properties.get((index as usize).checked_sub(1)?)?;
+            if known == hash && key.eq_str(name) {
+                return Some(*place);
+            }
+            slot = (slot + 1) & mask;
         }
-        let order = |(known, _): &(Box<str>, u32)| (known.len(), &**known).cmp(&(name.len(), name));
-        let at = self.properties.binary_search_by(order).ok()?;
-        self.properties.get(at).map(|(_, place)| *place)
     }
 
     pub(crate) fn has_members(&self) -> bool {
@@ -250,6 +262,7 @@ impl Compiler<'_> {
             hides_name,
             required: place.required,
             properties: Vec::new(),
+            table: Vec::new(),
             any_property: None,
             items: None,
         });
@@ -271,7 +284,6 @@ impl Compiler<'_> {
             let at = pattern.join(Segment::Property(name.clone()));
             properties.push((name.clone().into_boxed_str(), self.add(child, at, here, false)?));
         }
-        properties.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
         let mut below = |child: &Option<Box<Place>>, segment: Segment| {
             let is_any = segment == Segment::AnyProperty;
             let at = pattern.join(segment);
@@ -280,6 +292,7 @@ impl Compiler<'_> {
         let any_property = below(&place.any_property, Segment::AnyProperty)?;
         let items = below(&place.items, Segment::Items)?;
         if let Some(rule) = self.places.get_mut(index) {
+            rule.table = table_of(&properties);
             rule.properties = properties;
             rule.any_property = any_property;
             rule.items = items;
@@ -307,6 +320,22 @@ impl Compiler<'_> {
             if rank(child) > rank(most) { child } else { most }
         })
     }
+}
+
+fn table_of(properties: &[(Box<str>, u32)]) -> Vec<(u32, u32)> {
+    let mut table = vec![(0, 0); (properties.len() * 2).next_power_of_two()];
+    let mask = table.len() - 1;
+    for ((name, _), index) in properties.iter().zip(1..) {
+        let hash = Name::new(name).hash();
+        let mut slot = hash as usize & mask;
+        while table.get(slot).is_some_and(|(_, taken)| *taken != 0) {
+            slot = (slot + 1) & mask;
+        }
+        if let Some(free) = table.get_mut(slot) {
+            *free = (hash, index);
+        }
+    }
+    table
 }
 
 fn subject_path(at: &Pattern, subject: &Pattern) -> Result<SubjectPath, ShapeError> {

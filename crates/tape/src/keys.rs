@@ -30,8 +30,9 @@ impl Name {
         &self.text
     }
 
+    /// The hash that a member of this name has ([`crate::Key::hash`]).
     #[inline(always)]
-    pub(crate) fn hash(&self) -> u32 {
+    pub fn hash(&self) -> u32 {
         self.hash
     }
 }

@@ -287,6 +287,12 @@ impl<'a> Key<'a> {
         self.index
     }
 
+    /// Hash of the decoded name, as [`Name`] computes it; quick and weak, for tables of known names.
+    #[inline(always)]
+    pub fn hash(self) -> u32 {
+        self.entry.link
+    }
+
     /// Its byte range in the document, with the quotes.
     #[inline]
     pub fn range(self) -> Range<usize> {

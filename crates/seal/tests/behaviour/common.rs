@@ -12,8 +12,8 @@ use tradelane_seal::*;
 use tradelane_tape::{Limits, Tape};
 
 /// A key store in memory that can destroy and lose keys.
-pub struct Keys {
-    pub log: LogKey,
+pub(crate) struct Keys {
+    pub(crate) log: LogKey,
     log_opening: Arc<AeadKey>,
     by_subject: RefCell<HashMap<SubjectTag, Arc<DataKey>>>,
     default: Arc<DataKey>,
@@ -22,8 +22,12 @@ pub struct Keys {
 }
 
 impl Keys {
-    pub fn new() -> Self {
-        let log = LogKey::new(77, &SecretBytes::random());
+    pub(crate) fn new() -> Self {
+        Self::with_log(77)
+    }
+
+    pub(crate) fn with_log(id: u64) -> Self {
+        let log = LogKey::new(id, &SecretBytes::random());
         Self {
             log_opening: log.opening(),
             log,
@@ -35,7 +39,7 @@ impl Keys {
     }
 
     /// Makes keys for subjects that have none, as the hub does.
-    pub fn ensure(&self, subjects: &[SubjectTag]) {
+    pub(crate) fn ensure(&self, subjects: &[SubjectTag]) {
         let mut keys = self.by_subject.borrow_mut();
         for subject in subjects {
             let id = 100 + keys.len() as u64;
@@ -43,13 +47,13 @@ impl Keys {
         }
     }
 
-    pub fn destroy(&self, identity: &str) {
+    pub(crate) fn destroy(&self, identity: &str) {
         let keys = self.by_subject.borrow();
         let key = &keys[&tagger().tag(identity)];
         self.destroyed.borrow_mut().insert(key.id());
     }
 
-    pub fn lose_default(&self) {
+    pub(crate) fn lose_default(&self) {
         self.lost.borrow_mut().insert(1);
     }
 }
@@ -82,24 +86,24 @@ impl OpeningKeys for Keys {
     }
 }
 
-pub fn tagger() -> SubjectTagger {
+pub(crate) fn tagger() -> SubjectTagger {
     SubjectTagger::new(&SecretBytes::new([5; 32]))
 }
 
-pub fn product() -> ProductContext {
+pub(crate) fn product() -> ProductContext {
     ProductContext::new("acme", "shipments")
 }
 
-pub fn class(name: &str) -> Class {
+pub(crate) fn class(name: &str) -> Class {
     Class::named(name).unwrap()
 }
 
-pub fn pattern(text: &str) -> Pattern {
+pub(crate) fn pattern(text: &str) -> Pattern {
     Pattern::parse(text).unwrap()
 }
 
 /// A shape from `(place, class)` and `(place, class @ subject)`.
-pub fn shape(rules: &[(&str, &str)]) -> Shape {
+pub(crate) fn shape(rules: &[(&str, &str)]) -> Shape {
     let mut shape = Shape::default();
     for (at, what) in rules {
         let (name, subject) = match what.split_once('@') {
@@ -111,30 +115,30 @@ pub fn shape(rules: &[(&str, &str)]) -> Shape {
     shape
 }
 
-pub fn rules(list: &[(&str, &str)]) -> Arc<Rules> {
+pub(crate) fn rules(list: &[(&str, &str)]) -> Arc<Rules> {
     Arc::new(Rules::compile(&shape(list), 1).unwrap())
 }
 
-pub fn spec(classes: &[(&str, Action)], fields: &[(&str, Action)]) -> ViewSpec {
+pub(crate) fn spec(classes: &[(&str, Action)], fields: &[(&str, Action)]) -> ViewSpec {
     ViewSpec {
         classes: classes.iter().map(|(name, action)| (class(name), action.clone())).collect(),
         fields: fields.iter().map(|(at, action)| (pattern(at), action.clone())).collect(),
     }
 }
 
-pub fn reveal_all(rules: &Rules) -> ViewSpec {
+pub(crate) fn reveal_all(rules: &Rules) -> ViewSpec {
     ViewSpec::reveal_all(rules.shape().classes())
 }
 
-pub fn view_keys(consumer: &str) -> ViewKeys {
+pub(crate) fn view_keys(consumer: &str) -> ViewKeys {
     ViewKeys::derive(&SecretBytes::new([9; 32]), consumer, "planning", 1, &format!("grant-{consumer}"))
 }
 
-pub fn view(rules: &Arc<Rules>, spec: &ViewSpec) -> View {
+pub(crate) fn view(rules: &Arc<Rules>, spec: &ViewSpec) -> View {
     View::compile(rules, rules, spec, view_keys("retail")).unwrap()
 }
 
-pub fn seal(rules: &Rules, keys: &Keys, json: &str) -> Vec<u8> {
+pub(crate) fn seal(rules: &Rules, keys: &Keys, json: &str) -> Vec<u8> {
     let mut tape = Tape::new();
     let doc = tape.parse(json.as_bytes(), &Limits::DOCUMENT).unwrap();
     let located = rules.locate(doc, &tagger()).unwrap();
@@ -144,7 +148,7 @@ pub fn seal(rules: &Rules, keys: &Keys, json: &str) -> Vec<u8> {
     record
 }
 
-pub fn try_render(view: &View, keys: &Keys, record: &[u8]) -> Result<(String, Rendered), Withheld> {
+pub(crate) fn try_render(view: &View, keys: &Keys, record: &[u8]) -> Result<(String, Rendered), Withheld> {
     let event = OpenedEvent::open(record, &product(), keys)?;
     let mut out = b"before".to_vec();
     let rendered = view.render(&event, keys, &mut Scratch::default(), &mut out);
@@ -155,12 +159,12 @@ pub fn try_render(view: &View, keys: &Keys, record: &[u8]) -> Result<(String, Re
     rendered.map(|rendered| (text.strip_prefix("before").unwrap().to_owned(), rendered))
 }
 
-pub fn render(view: &View, keys: &Keys, record: &[u8]) -> String {
+pub(crate) fn render(view: &View, keys: &Keys, record: &[u8]) -> String {
     try_render(view, keys, record).unwrap().0
 }
 
 /// Seals and shows in one go.
-pub fn shown(list: &[(&str, &str)], spec: &ViewSpec, json: &str) -> String {
+pub(crate) fn shown(list: &[(&str, &str)], spec: &ViewSpec, json: &str) -> String {
     let keys = Keys::new();
     let rules = rules(list);
     render(&view(&rules, spec), &keys, &seal(&rules, &keys, json))

@@ -13,10 +13,10 @@ use crate::common::*;
 const NAMES: [&str; 7] = ["a", "b", "name", "é", "x/y", "~", "a quite long property name"];
 const CLASSES: [&str; 5] = ["public", "internal", "confidential", "pii", "sensitive-pii"];
 
-pub struct Random(pub u64);
+struct Random(u64);
 
 impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

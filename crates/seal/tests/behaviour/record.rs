@@ -112,8 +112,7 @@ fn a_missing_key_withholds_the_record_unless_it_is_not_needed() {
     keys.lose_default();
     assert_eq!(try_render(&view(&rules, &reveal_all(&rules)), &keys, &record).unwrap_err(), Withheld::MissingKey);
     assert!(try_render(&view(&rules, &ViewSpec::default()), &keys, &record).is_ok());
-    let stranger = Keys { log: tradelane_seal::LogKey::new(78, &tradelane_keys::SecretBytes::random()), ..Keys::new() };
-    let foreign = seal(&rules, &stranger, r#"{"id":1}"#);
+    let foreign = seal(&rules, &Keys::with_log(78), r#"{"id":1}"#);
     assert_eq!(OpenedEvent::open(&foreign, &product(), &keys).unwrap_err(), Withheld::UnknownLogKey);
 }
 
