@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
+use crate::environment::variable;
 use crate::failure::{Failure, Result};
 use crate::profile::{Key, Profile};
 
@@ -114,7 +115,9 @@ impl Client {
         let remedy = match error {
             ureq::Error::Tls(_) | ureq::Error::Rustls(_) => "give the authority that signed its certificate with --ca",
             ureq::Error::Timeout(_) => "retry; the hub did not answer in time",
-            _ if error.to_string().contains("certificate") => "give the authority that signed its certificate with --ca",
+            _ if error.to_string().contains("certificate") => {
+                "give the authority that signed its certificate with --ca"
+            }
             _ => "check that it runs and that the address is right",
         };
         Failure::failed(format!("the hub at {} cannot be reached: {error}", self.base)).remedy(remedy)
@@ -213,9 +216,12 @@ pub(crate) fn escape(text: &str) -> String {
 fn is_loopback(base: &str) -> bool {
     let host = base.trim_start_matches("http://");
     let host = host.split(['/', '?']).next().unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, port)| {
-        if port.bytes().all(|b| b.is_ascii_digit()) { host } else { base }
-    });
+    let host = host.rsplit_once(':').map_or(
+        host,
+        |(host, port)| {
+            if port.bytes().all(|b| b.is_ascii_digit()) { host } else { base }
+        },
+    );
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
@@ -240,9 +246,10 @@ fn system_roots() -> Result<Vec<Certificate<'static>>> {
         "/etc/ssl/cert.pem",
         "/etc/ssl/ca-bundle.pem",
     ];
-    let named = std::env::var("SSL_CERT_FILE").ok();
+    let named = variable("SSL_CERT_FILE");
     let mut paths = named.as_deref().into_iter().chain(BUNDLES);
     let pem = paths.find_map(|path| std::fs::read(path).ok());
-    let missing = || Failure::usage("no authority is known").remedy("give the one that signed the hub's certificate with --ca");
+    let missing =
+        || Failure::usage("no authority is known").remedy("give the one that signed the hub's certificate with --ca");
     certificates(&pem.ok_or_else(missing)?)
 }

@@ -254,7 +254,7 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Failure::file(path, error).remedy("`tradelane config print-default` prints a file to begin with")
         })?;
-        let mut config = Self::read(&text, std::env::vars()).map_err(|mut failure| {
+        let mut config = Self::read(&text, crate::environment::all()).map_err(|mut failure| {
             failure.message = format!("{}: {}", path.display(), failure.message);
             failure
         })?;

@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     pub(crate) remedy: Option<String>,
     /// Places in the input, each with its rule and message.
     pub(crate) places: Vec<String>,
+    /// The output has said it all; only the exit code is left.
+    pub(crate) told: bool,
 }
 
 /// The exit codes.
@@ -36,7 +38,7 @@ pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 impl Failure {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), remedy: None, places: Vec::new() }
+        Self { exit, code: None, message: message.into(), remedy: None, places: Vec::new(), told: false }
     }
 
     /// The answer is no.
@@ -57,6 +59,11 @@ impl Failure {
     /// A file could not be read or written.
     pub(crate) fn file(path: &Path, error: impl fmt::Display) -> Self {
         Self::failed(format!("{}: {error}", path.display()))
+    }
+
+    /// The answer is no, and the output says so already.
+    pub(crate) fn told() -> Self {
+        Self { told: true, ..Self::no("") }
     }
 
     /// With what to do.

@@ -7,11 +7,13 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod environment;
 mod failure;
 mod manifests;
 mod out;
 mod profile;
 mod sse;
+mod stopwatch;
 mod wiring;
 
 use std::process::ExitCode;
@@ -108,7 +110,9 @@ fn main() -> ExitCode {
     match run(cli, out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            report(&failure, out);
+            if !failure.told {
+                report(&failure, out);
+            }
             ExitCode::from(failure.exit as u8)
         }
     }

@@ -16,7 +16,11 @@ const MAX_DEPTH: usize = 16;
 pub(crate) fn collect(path: &Path) -> Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
     let meta = fs::metadata(path).map_err(|error| Failure::file(path, error))?;
-    if meta.is_dir() { walk(path, 0, &mut paths)? } else { paths.push(path.to_owned()) }
+    if meta.is_dir() {
+        walk(path, 0, &mut paths)?
+    } else {
+        paths.push(path.to_owned())
+    }
     paths.sort();
     if paths.is_empty() {
         return Err(Failure::no(format!("{}: there is no .yaml or .yml file", path.display())));

@@ -8,6 +8,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::environment::variable;
 use crate::failure::{Failure, Result};
 
 /// What a text means; decides its colour.
@@ -154,7 +155,7 @@ impl Out {
 
 /// The terminal's width; what a pipe gets is as wide as COLUMNS says, or 120.
 fn width() -> u16 {
-    let asked = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let asked = variable("COLUMNS").and_then(|text| text.parse().ok());
     let seen = if std::io::stdout().is_terminal() { Table::new().width() } else { None };
     seen.or(asked).unwrap_or(120).clamp(60, 220)
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::variable;
 use crate::failure::{Failure, Result};
 
 /// The flags that every command has which talks to a hub.
@@ -98,7 +99,7 @@ impl Connection {
         if let Some(file) = &self.key_file {
             profile.key = Some(read_key_file(file)?);
         }
-        if let Some(key) = std::env::var("TRADELANE_KEY").ok().filter(|key| !key.trim().is_empty()) {
+        if let Some(key) = variable("TRADELANE_KEY") {
             profile.key = Some(Key::new(&key));
         }
         Ok(profile)
@@ -130,8 +131,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 
 /// Where profiles live.
 pub(crate) fn directory() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
+    let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = base.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".config")));
     let base = base.ok_or_else(|| Failure::usage("neither XDG_CONFIG_HOME nor HOME is set"))?;
     Ok(base.join("tradelane").join("profiles"))
 }
@@ -157,7 +158,8 @@ pub(crate) fn load(name: &str) -> Result<Option<Profile>> {
     }
     let text = read_key_file(&path)?;
     // The parser's message may quote the line, and the line may hold the key.
-    let wrong = |_| Failure::usage(format!("{}: is not a profile", path.display())).remedy("run `tradelane login` again");
+    let wrong =
+        |_| Failure::usage(format!("{}: is not a profile", path.display())).remedy("run `tradelane login` again");
     toml::from_str(text.expose()).map(Some).map_err(wrong)
 }
 

@@ -104,7 +104,10 @@ mod tests {
         let text = ": hello\n\nid: 7\ndata: {\"a\":1}\n\nevent: end\r\ndata: one\r\ndata: two\r\n\r\ndata: cut";
         let mut events = Events::new(text.as_bytes());
         let first = events.next_event().unwrap().unwrap();
-        assert_eq!((first.name.as_str(), first.id.as_deref(), first.data.as_str()), ("message", Some("7"), "{\"a\":1}"));
+        assert_eq!(
+            (first.name.as_str(), first.id.as_deref(), first.data.as_str()),
+            ("message", Some("7"), "{\"a\":1}")
+        );
         let second = events.next_event().unwrap().unwrap();
         assert_eq!((second.name.as_str(), second.data.as_str()), ("end", "one\ntwo"));
         assert_eq!(events.next_event().unwrap(), None, "an event that was cut off is no event");

@@ -67,11 +67,7 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
 /// The data folder is nobody else's to read.
 fn private_folder(folder: &std::path::Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| Failure::file(folder, error))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| Failure::file(folder, error))
 }
 
 /// The operator is told the cause as well: it is the operator's own machine.

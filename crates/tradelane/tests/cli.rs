@@ -33,7 +33,8 @@ fn file(folder: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
 
 #[test]
 fn wrong_use_ends_with_2() {
-    for arguments in [&["frobnicate"][..], &["read"], &["apply"], &["explain", "p", "--as", "o"], &["--color", "blue"]] {
+    for arguments in [&["frobnicate"][..], &["read"], &["apply"], &["explain", "p", "--as", "o"], &["--color", "blue"]]
+    {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
         assert!(stderr.contains("error"), "{stderr}");
@@ -162,9 +163,11 @@ fn hashes_are_printed_as_the_vectors_have_them() {
     let (code, stdout, stderr) = run(&["epcis", "hash", &example("epcis/acme-shipments.json")]);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(stdout.lines().count(), 6);
-    assert!(stdout.lines().all(|line| {
-        line.len() == 90 && line.starts_with("ni:///sha-256;") && line.ends_with("?ver=CBV2.0")
-    }));
+    assert!(
+        stdout
+            .lines()
+            .all(|line| { line.len() == 90 && line.starts_with("ni:///sha-256;") && line.ends_with("?ver=CBV2.0") })
+    );
 }
 
 #[test]

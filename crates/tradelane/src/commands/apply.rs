@@ -63,7 +63,11 @@ pub(crate) fn show(plan: &Value, out: Out) {
             "delete" => Tone::Bad,
             _ => Tone::Dim,
         };
-        table.add_row([out.cell(tone, &verb), out.cell(Tone::Plain, text(step, "kind")), out.cell(tone, text(step, "id"))]);
+        table.add_row([
+            out.cell(tone, &verb),
+            out.cell(Tone::Plain, text(step, "kind")),
+            out.cell(tone, text(step, "id")),
+        ]);
     }
     out.print(&table);
 }

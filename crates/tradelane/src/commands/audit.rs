@@ -7,9 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tradelane_audit::tiles::all_resources;
 use tradelane_audit::verify::MAX_RESOURCE;
-use tradelane_audit::{
-    DirSource, Expectations, Leaf, Opening, Receipt, Resource, TileSource, VerifierKey, verify_log,
-};
+use tradelane_audit::{DirSource, Expectations, Leaf, Opening, Receipt, Resource, TileSource, VerifierKey, verify_log};
 
 use super::{read_input, rows, text};
 use crate::client::{Client, Send, escape};
@@ -159,7 +157,13 @@ pub(crate) fn fetch_text(client: &Client, path: &str) -> Result<String> {
     String::from_utf8(answer.body).map_err(|_| Failure::failed("the hub answered with something else than text"))
 }
 
-fn verify(source: &dyn TileSource, key: &VerifierKey, since: Option<&Path>, receipts: &[PathBuf], out: Out) -> Result<()> {
+fn verify(
+    source: &dyn TileSource,
+    key: &VerifierKey,
+    since: Option<&Path>,
+    receipts: &[PathBuf],
+    out: Out,
+) -> Result<()> {
     let older = since.map(|file| read_text(file, 1 << 16)).transpose()?;
     let openings = receipts.iter().map(|file| opened(file)).collect::<Result<Vec<_>>>()?;
     let bar = out.progress(0, "verifying");
@@ -305,7 +309,12 @@ fn export(client: &Client, folder: &Path, out: Out) -> Result<()> {
     }
     write(&folder.join("checkpoint"), checkpoint.as_bytes())?;
     bar.finish_and_clear();
-    out.line(format!("{} {size} leaves in {} files to {}", out.paint(Tone::Good, "exported"), paths.len() + 1, folder.display()));
+    out.line(format!(
+        "{} {size} leaves in {} files to {}",
+        out.paint(Tone::Good, "exported"),
+        paths.len() + 1,
+        folder.display()
+    ));
     if !out.is_json() {
         remark(&format!("verify with: tradelane audit verify {} --key '{}'", folder.display(), key.trim()));
     }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tradelane_epcis::document;
 use tradelane_epcis::hash::document_hashes;
-use tradelane_epcis::validate::validate;
+use tradelane_epcis::validate::{MOST_VIOLATIONS, validate};
 use tradelane_tape::{Limits, Node, Position, Tape};
 
 use super::read_input;
-use crate::failure::{Exit, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::out::{Out, Tone, complain};
 
 /// Larger than the hub takes in one request: these are the user's own files.
@@ -86,7 +86,11 @@ fn validate_files(paths: &[PathBuf], out: Out) -> Result<()> {
     for file in &files {
         let bytes = read_input(file, LIMITS.max_bytes as u64)?;
         for verdict in verdicts(&mut tape, file, &bytes) {
-            if verdict.wrong.is_empty() { valid += 1 } else { invalid += 1 }
+            if verdict.wrong.is_empty() {
+                valid += 1
+            } else {
+                invalid += 1
+            }
             if out.is_json() { all.push(verdict.to_json()) } else { out.line(verdict.line(out)) }
         }
     }
@@ -95,8 +99,7 @@ fn validate_files(paths: &[PathBuf], out: Out) -> Result<()> {
         return Ok(());
     }
     if out.is_json() {
-        // The answer is complete; only the exit code is left to say.
-        std::process::exit(Exit::No as i32);
+        return Err(Failure::told());
     }
     Err(Failure::no(format!("{invalid} of {} are not valid", valid + invalid)))
 }
@@ -123,9 +126,14 @@ fn verdicts(tape: &mut Tape, file: &Path, bytes: &[u8]) -> Vec<Verdict> {
         })
         .collect()
     };
-    let kind = |node: Node<'_>| node.get("type").and_then(|kind| kind.as_str()).map_or("?".into(), |kind| kind.into_owned());
+    let kind =
+        |node: Node<'_>| node.get("type").and_then(|kind| kind.as_str()).map_or("?".into(), |kind| kind.into_owned());
     let mut verdicts = Vec::new();
-    let around = of(None);
+    let mut around = of(None);
+    if report.truncated {
+        let message = format!("more than {MOST_VIOLATIONS} violations: those that are not listed are in later events");
+        around.push(Wrong { place: String::new(), rule: "TOO-MANY".into(), message });
+    }
     if !around.is_empty() || kinds.is_empty() {
         verdicts.push(Verdict { file: name.clone(), event: None, kind: "document".into(), wrong: around });
     }
@@ -171,7 +179,8 @@ fn hash_files(paths: &[PathBuf], out: Out) -> Result<()> {
     let (mut invalid, mut all) = (0, Vec::new());
     for file in &files {
         let bytes = read_input(file, LIMITS.max_bytes as u64)?;
-        let wrong: Vec<Verdict> = verdicts(&mut tape, file, &bytes).into_iter().filter(|v| !v.wrong.is_empty()).collect();
+        let wrong: Vec<Verdict> =
+            verdicts(&mut tape, file, &bytes).into_iter().filter(|v| !v.wrong.is_empty()).collect();
         invalid += wrong.len();
         if !out.is_json() {
             wrong.iter().for_each(|verdict| complain(&verdict.line(out)));
@@ -185,7 +194,7 @@ fn hash_files(paths: &[PathBuf], out: Out) -> Result<()> {
     out.value(&json!({"events": all, "invalid": invalid}));
     match invalid {
         0 => Ok(()),
-        _ if out.is_json() => std::process::exit(Exit::No as i32),
+        _ if out.is_json() => Err(Failure::told()),
         _ => Err(Failure::no(format!("{invalid} of {} are not valid", all.len().max(invalid)))),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::read_input;
 use crate::client::Client;
+use crate::environment::variable;
 use crate::failure::{Failure, Result};
 use crate::out::{Out, Tone};
 use crate::profile::{self, Connection, DEFAULT, Key, Profile};
@@ -27,7 +28,7 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
         (None, Some(known)) => Connection { url: Some(known.url.clone()), ..fresh.clone() }.overlay(known)?,
         _ => fresh.resolve()?,
     };
-    if connection.key_file.is_none() && std::env::var_os("TRADELANE_KEY").is_none() {
+    if connection.key_file.is_none() && variable("TRADELANE_KEY").is_none() {
         if std::io::stdin().is_terminal() {
             crate::out::remark("Paste the API key and press Enter:");
             let mut line = String::new();
@@ -45,7 +46,12 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
         Client::new(&resolved)?.get("/v1/products")?;
     }
     let path = profile::save(&name, &resolved)?;
-    out.line(format!("{} profile `{name}` for {} in {}", out.paint(Tone::Good, "stored"), resolved.url, path.display()));
+    out.line(format!(
+        "{} profile `{name}` for {} in {}",
+        out.paint(Tone::Good, "stored"),
+        resolved.url,
+        path.display()
+    ));
     out.value(&json!({"profile": name, "url": resolved.url, "path": path}));
     Ok(())
 }

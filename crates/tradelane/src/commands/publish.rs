@@ -65,7 +65,9 @@ impl Format {
             return Self::Ndjson;
         }
         match serde_json::from_slice::<Value>(bytes) {
-            Ok(Value::Object(object)) if object.get("type").and_then(Value::as_str) == Some("EPCISDocument") => Self::Epcis,
+            Ok(Value::Object(object)) if object.get("type").and_then(Value::as_str) == Some("EPCISDocument") => {
+                Self::Epcis
+            }
             Ok(Value::Object(object)) if object.contains_key("specversion") => Self::Cloudevent,
             Ok(Value::Array(list)) if list.first().is_some_and(|first| first.get("specversion").is_some()) => {
                 Self::Cloudevents
@@ -128,7 +130,7 @@ fn capture(client: &Client, args: &Args, body: &[u8], out: Out) -> Result<()> {
     let errors = crate::client::places(&job);
     if job.get("success").and_then(Value::as_bool) != Some(true) {
         out.value(&job);
-        let mut failure = Failure::no("the document was not captured").coded(first_code(&job));
+        let mut failure = Failure::no("the document was not captured").coded("TL-1003");
         failure.places = errors;
         return Err(failure.remedy("`tradelane epcis validate` checks it offline"));
     }
@@ -136,10 +138,6 @@ fn capture(client: &Client, args: &Args, body: &[u8], out: Out) -> Result<()> {
     errors.iter().for_each(|error| remark(error));
     out.value(&job);
     Ok(())
-}
-
-fn first_code(job: &Value) -> String {
-    rows(job, "errors").first().map(|error| text(error, "code")).filter(|code| !code.is_empty()).unwrap_or_else(|| "TL-1003".into())
 }
 
 /// Sends a document to `/capture` and gives the finished job; the standard answers 202 and works in the background.

@@ -1,7 +1,7 @@
 //! What the demo measured: through the same API, on this machine, with one client. `tradelane bench` measures in earnest.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::commands::audit::fetch_text;
 use crate::commands::{publish, read};
 use crate::failure::Result;
 use crate::out::Tone;
+use crate::stopwatch::Stopwatch;
 
 const PRODUCT: &str = "acme-stock";
 const BATCH: usize = 1_000;
@@ -30,7 +31,7 @@ pub(super) fn measure(stage: &mut Stage, events: usize) -> Result<()> {
         let count = BATCH.min(events - made);
         let body = batch(made, count);
         sent_bytes += body.len();
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         publish::publish(&erp, PRODUCT, body.as_bytes(), publish::Format::Ndjson, None, false)?;
         sending += begin.elapsed();
         made += count;
@@ -39,7 +40,9 @@ pub(super) fn measure(stage: &mut Stage, events: usize) -> Result<()> {
     bar.finish_and_clear();
     let stored = log_bytes(stage).saturating_sub(before);
     let publish_rate = events as f64 / sending.as_secs_f64();
-    stage.say(format!("Published {events} events in batches of {BATCH}, governed and durable: {publish_rate:.0} events/s"));
+    stage.say(format!(
+        "Published {events} events in batches of {BATCH}, governed and durable: {publish_rate:.0} events/s"
+    ));
     let (seen, reading) = read_everything(stage)?;
     let read_rate = seen as f64 / reading.as_secs_f64();
     stage.say(format!("Read {seen} of them back as medidis sees them, filtered and masked: {read_rate:.0} events/s"));
@@ -79,7 +82,7 @@ fn batch(first: usize, count: usize) -> String {
 fn read_everything(stage: &Stage) -> Result<(u64, Duration)> {
     let client = stage.of("medidis-desk");
     let (mut seen, mut from) = (0, "earliest".to_owned());
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     loop {
         let answer = read::page(&client, PRODUCT, &from, 10_000, 0, None)?;
         seen += answer.body.iter().filter(|&&b| b == b'\n').count() as u64;
@@ -98,7 +101,7 @@ fn read_everything(stage: &Stage) -> Result<(u64, Duration)> {
 fn timed(mut request: impl FnMut(usize) -> Result<()>) -> Result<(f64, f64)> {
     let mut times = Vec::with_capacity(SINGLES);
     for i in 0..SINGLES {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         request(i)?;
         times.push(begin.elapsed());
     }
@@ -135,7 +138,10 @@ pub(super) fn summary(stage: &mut Stage) -> Result<()> {
     let mut rows = vec![("start to first answer", format!("{} ms", number("startToFirstAnswerMs")))];
     if !stage.known("publishEventsPerSecond").is_null() {
         rows.extend([
-            ("published, validated, sealed, durable, on record", format!("{} events/s", number("publishEventsPerSecond"))),
+            (
+                "published, validated, sealed, durable, on record",
+                format!("{} events/s", number("publishEventsPerSecond")),
+            ),
             ("read, filtered and masked", format!("{} events/s", number("readEventsPerSecond"))),
             ("publish one event, median and p99", pair("publishOneMs")),
             ("read one event, median and p99", pair("readOneMs")),

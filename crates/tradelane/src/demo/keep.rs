@@ -42,7 +42,10 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
         ),
     ];
     lines.iter().for_each(|line| out.line(line));
-    out.line(format!("\n    {}", out.paint(Tone::Dim, "These keys work on this machine for a day, and end with the hub.")));
+    out.line(format!(
+        "\n    {}",
+        out.paint(Tone::Dim, "These keys work on this machine for a day, and end with the hub.")
+    ));
     let principals = [OPERATOR].into_iter().chain(PRINCIPALS);
     let all: serde_json::Map<_, _> = principals.map(|name| (name.to_owned(), json!(stage.key(name)))).collect();
     stage.fact("keep", json!({"url": url, "ca": ca, "keys": all, "curl": lines}));

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tradelane_epcis::document;
-use tradelane_epcis::validate::{Shape, validate};
+use tradelane_epcis::validate::validate;
 use tradelane_tape::{Limits, Tape};
 
 use super::compare::shorten;
@@ -13,7 +12,7 @@ use super::story::{read_all, seen_by_all};
 use super::world::PARTNERS;
 use crate::client::places;
 use crate::commands::{epcis, publish, read_input, rows, text};
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::out::Tone;
 
 /// A product whose contract knows every field of the standard and no extension.
@@ -21,6 +20,8 @@ pub(super) const PRODUCT: &str = "acme-epcis";
 /// Events that are shown side by side.
 const SHOWN: usize = 2;
 const MAX_FILE: u64 = 64 << 20;
+/// The rule that an event breaks whose `eventID` was captured before.
+const DUPLICATE: &str = "duplicate-event";
 
 /// What became of one file.
 #[derive(Default)]
@@ -38,12 +39,16 @@ pub(super) fn run(path: &Path, stage: &mut Stage) -> Result<()> {
         return Err(Failure::no(format!("{}: there is no .json or .jsonld file", path.display())));
     }
     stage.heading(&format!("Your documents: {} files from {}", files.len(), path.display()));
-    stage.say(format!("They go to {PRODUCT}: examples/network/acme/epcis.odcs.yaml classifies every field of the standard;"));
+    stage.say(format!(
+        "They go to {PRODUCT}: examples/network/acme/epcis.odcs.yaml classifies every field of the standard;"
+    ));
     stage.say("extension fields are named by no rule, so they count as the most restricted class.");
     let outcomes = capture_all(stage, path, &files)?;
     let sum = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
     let (captured, known, refused) = (sum(|o| o.captured), sum(|o| o.known), sum(|o| o.refused));
-    stage.say(format!("{captured} events captured, {known} known by their eventID, {refused} documents or events refused"));
+    stage.say(format!(
+        "{captured} events captured, {known} known by their eventID, {refused} documents or events refused"
+    ));
     stage.fact("input", json!({"files": files.len(), "captured": captured, "known": known, "refused": refused}));
     if captured == 0 {
         return Err(Failure::no("none of the documents holds a valid event")
@@ -78,36 +83,18 @@ fn capture_all(stage: &Stage, root: &Path, files: &[PathBuf]) -> Result<Vec<Outc
     Ok(outcomes)
 }
 
-/// Sends one file as what it is: a document to `/capture`; events, lists and query results as a document around them.
+/// Captures one file as it is. The hub takes documents, query results, lists of events and single events.
 fn capture(stage: &Stage, file: &Path) -> Result<Outcome> {
     let bytes = read_input(file, MAX_FILE)?;
     let mut tape = Tape::new();
-    let limits = Limits { max_bytes: MAX_FILE as usize, ..Limits::DOCUMENT };
-    let (body, events) = match tape.parse(&bytes, &limits) {
-        // What cannot be read is sent as it is: the hub says what is wrong with it.
-        Err(_) => (None, 0),
-        Ok(doc) => {
-            let report = validate(doc);
-            let events = document::events(doc);
-            let body = match report.shape {
-                Shape::QueryDocument | Shape::EventList | Shape::Event if report.is_valid() => {
-                    let raw: Vec<&[u8]> = events.iter().map(|event| event.node.raw()).collect();
-                    let context = doc.root().get("@context").map(|node| node.raw());
-                    Some(document_around(context, &raw))
-                }
-                _ => None,
-            };
-            (body, report.events.max(events.len()))
-        }
-    };
+    let events = tape.parse(&bytes, &Limits::DOCUMENT).map_or(0, |doc| validate(doc).events);
     let mut outcome = Outcome { events, ..Outcome::default() };
-    match publish::captured(&stage.of("acme-erp"), PRODUCT, body.as_deref().unwrap_or(&bytes), true) {
+    match publish::captured(&stage.of("acme-erp"), PRODUCT, &bytes, true) {
         Ok(job) => judge(&job, &mut outcome),
-        Err(failure) if failure.exit == crate::failure::Exit::No => {
+        Err(failure) if failure.exit == Exit::No => {
             outcome.refused = 1;
-            let place = failure.places.first().cloned().unwrap_or_default();
-            let code = failure.code.unwrap_or_default();
-            outcome.why = Some(if place.is_empty() { format!("{code} {}", failure.message) } else { place });
+            let code = failure.code.clone().unwrap_or_default();
+            outcome.why = Some(failure.places.first().cloned().unwrap_or(format!("{code} {}", failure.message)));
         }
         Err(failure) => return Err(failure),
     }
@@ -116,26 +103,24 @@ fn capture(stage: &Stage, file: &Path) -> Result<Outcome> {
 
 /// Counts what a job says: an event whose id was captured before is no error of the document.
 fn judge(job: &Value, outcome: &mut Outcome) {
-    let errors = rows(job, "errors");
-    let is_known = |error: &Value| text(error, "code") == "TL-1009" || text(error, "rule") == "TL-1009";
-    outcome.known = errors.iter().filter(|error| is_known(error)).count();
-    let wrong: Vec<&Value> = errors.iter().filter(|error| !is_known(error)).collect();
-    outcome.refused = wrong.len();
-    let captured = job.get("captured").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    outcome.captured = captured.unwrap_or_else(|| outcome.events.saturating_sub(outcome.known + outcome.refused));
-    outcome.why = wrong.first().map(|error| {
-        let inner = places(error);
-        let alone = places(&json!({ "places": [error] }));
-        inner.into_iter().next().or_else(|| alone.into_iter().next()).unwrap_or_default()
-    });
+    let (known, wrong): (Vec<&Value>, Vec<&Value>) =
+        rows(job, "errors").iter().partition(|error| text(error, "rule") == DUPLICATE);
+    outcome.known = known.len();
+    // An event may break several rules; it is refused once.
+    let mut refused: Vec<String> = wrong.iter().map(|error| event_of(&text(error, "pointer"))).collect();
+    refused.sort();
+    refused.dedup();
+    outcome.refused = refused.len();
+    outcome.captured = job["captured"].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+    outcome.why = wrong.first().and_then(|error| places(&json!({ "places": [error] })).into_iter().next());
 }
 
-/// A document whose events are these bytes, as they are.
-fn document_around(context: Option<&[u8]>, events: &[&[u8]]) -> Vec<u8> {
-    let context = context.unwrap_or(b"\"https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld\"");
-    let head = [b"{\"@context\":", context, b",\"type\":\"EPCISDocument\",\"schemaVersion\":\"2.0\","].concat();
-    let open = b"\"creationDate\":\"2026-01-01T00:00:00Z\",\"epcisBody\":{\"eventList\":[";
-    [&head[..], open, &events.join(&b","[..]), b"]}}"].concat()
+/// The part of a pointer that names the event; empty for the document itself.
+fn event_of(pointer: &str) -> String {
+    let numbered = |(at, _): &(usize, &str)| pointer[at + 1..].starts_with(|c: char| c.is_ascii_digit());
+    let end = pointer.match_indices('/').find(numbered).map(|(at, _)| at + 1);
+    end.map(|end| pointer.chars().take(end).chain(pointer[end..].chars().take_while(char::is_ascii_digit)).collect())
+        .unwrap_or_default()
 }
 
 /// The events that tell the most, in all views.
@@ -177,4 +162,25 @@ fn seen_in_numbers(stage: &mut Stage) -> Result<()> {
     out.print(&table);
     stage.fact("seen", json!(told));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_breaks_several_rules_is_refused_once() {
+        let error = |pointer: &str, rule: &str| json!({"pointer": pointer, "rule": rule, "message": "No."});
+        let errors = [
+            error("/epcisBody/eventList/0/action", "EPCIS-017"),
+            error("/epcisBody/eventList/0/epcList/1", "EPCIS-037"),
+            error("/epcisBody/eventList/12", DUPLICATE),
+            error("/schemaVersion", "EPCIS-005"),
+        ];
+        let mut outcome = Outcome::default();
+        judge(&json!({"captured": 3, "errors": errors}), &mut outcome);
+        assert_eq!((outcome.captured, outcome.known, outcome.refused), (3, 1, 2));
+        assert!(outcome.why.unwrap().contains("EPCIS-017"));
+        assert_eq!(event_of("/epcisBody/eventList/12/x"), "/epcisBody/eventList/12");
+    }
 }

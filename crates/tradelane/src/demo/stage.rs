@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::failure::{Failure, Result};
 use crate::out::{Out, Tone};
 use crate::profile::{Key, Profile};
+use crate::stopwatch::Stopwatch;
 use crate::wiring::{self, Started};
 
 /// A hub and all that the demo knows of it.
@@ -32,10 +33,11 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts a hub on a free port of the loopback, with stores, root key and authority made on the spot.
     pub(super) fn open(out: Out) -> Result<Self> {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let folder = tempfile::Builder::new().prefix("tradelane-demo-").tempdir();
         let folder = folder.map_err(|error| Failure::failed(format!("no temporary folder: {error}")))?;
-        let mut config = Config { data: folder.path().join("data"), root_key: folder.path().join("root.key"), ..Config::default() };
+        let mut config =
+            Config { data: folder.path().join("data"), root_key: folder.path().join("root.key"), ..Config::default() };
         config.listen.address.set_port(0);
         config.check()?;
         let runtime = wiring::runtime()?;

@@ -1,7 +1,7 @@
 //! The steps of the story: published, seen by each, filtered, refused, revoked, erased.
 
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::commands::{grants, publish, read, rows, tail, text};
 use crate::failure::{Failure, Result};
 use crate::out::Tone;
 use crate::sse::Events;
+use crate::stopwatch::Stopwatch;
 
 /// The product that the story is about.
 pub(super) const PRODUCT: &str = "acme-shipments";
@@ -42,25 +43,30 @@ pub(super) fn publish(stage: &mut Stage) -> Result<()> {
     let mut table = out.table(&["file", "sent as", "to", "events", "took"]);
     let mut total = 0;
     for (who, product, (file, text)) in documents {
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let job = publish::captured(&stage.of(who), product, text.as_bytes(), false)?;
         stage.must(job["success"] == true, &format!("{file} is captured"))?;
         let count = count_events(text);
         total += count;
-        let row = [file.into(), "POST …/capture".into(), product.into(), count.to_string(), milliseconds(begin.elapsed())];
+        let row =
+            [file.into(), "POST …/capture".into(), product.into(), count.to_string(), milliseconds(begin.elapsed())];
         table.add_row(row);
     }
     let lines = [("acme-erp", "acme-stock", STOCK), ("northline-tms", "northline-tracking", TRACKING)];
     for (who, product, (file, text)) in lines {
-        let begin = Instant::now();
-        let answer = publish::publish(&stage.of(who), product, text.as_bytes(), publish::Format::Ndjson, Some(file), false)?;
+        let begin = Stopwatch::start();
+        let answer =
+            publish::publish(&stage.of(who), product, text.as_bytes(), publish::Format::Ndjson, Some(file), false)?;
         let count = answer["count"].as_u64().unwrap_or(0);
         total += count;
-        let row = [file.into(), "POST …/events".into(), product.into(), count.to_string(), milliseconds(begin.elapsed())];
+        let row =
+            [file.into(), "POST …/events".into(), product.into(), count.to_string(), milliseconds(begin.elapsed())];
         table.add_row(row);
     }
     out.print(&table);
-    stage.say("Each event was parsed once, checked against EPCIS and its contract, sealed, stored durably and put on record.");
+    stage.say(
+        "Each event was parsed once, checked against EPCIS and its contract, sealed, stored durably and put on record.",
+    );
     stage.fact("documentEvents", json!(total));
     Ok(())
 }
@@ -138,7 +144,12 @@ pub(super) fn side_by_side(stage: &mut Stage) -> Result<()> {
     let price = rows(&explain, "fields").iter().find(|field| text(field, "pointer").ends_with("acme:email"));
     if let Some(field) = price {
         let action = crate::commands::explain::action(&field["action"]);
-        stage.say(format!("Why? `tradelane explain`: {} is {}; {action}, {}", text(field, "pointer"), text(field, "class"), text(field, "because")));
+        stage.say(format!(
+            "Why? `tradelane explain`: {} is {}; {action}, {}",
+            text(field, "pointer"),
+            text(field, "class"),
+            text(field, "because")
+        ));
     }
     Ok(())
 }
@@ -198,7 +209,8 @@ pub(super) fn refusals(stage: &mut Stage) -> Result<()> {
     let mut told = Vec::new();
     let no_grant = read::page(&stage.of("corner-desk"), "northline-tracking", "earliest", 10, 0, None);
     told.push(refusal(stage, "corner reads northline-tracking", no_grant.map(drop))?);
-    let not_theirs = publish::publish(&stage.of("northline-tms"), "acme-stock", b"{}", publish::Format::Json, None, false);
+    let not_theirs =
+        publish::publish(&stage.of("northline-tms"), "acme-stock", b"{}", publish::Format::Json, None, false);
     told.push(refusal(stage, "northline publishes to acme-stock", not_theirs.map(drop))?);
     let invalid = captured_or_refused(&stage.of("acme-erp"), INVALID.1);
     told.push(refusal(stage, "acme captures a document that is not valid", invalid)?);
@@ -211,7 +223,8 @@ pub(super) fn refusals(stage: &mut Stage) -> Result<()> {
         &json!({"product": "northline-tracking", "purpose": "delivery-status", "note": "For our stores' customers."}),
     )?;
     let id = text(&asked, "id");
-    let conditions = json!({"view": {"classes": {"confidential": "drop", "pii": "drop"}}, "expires": "2099-01-01T00:00:00Z"});
+    let conditions =
+        json!({"view": {"classes": {"confidential": "drop", "pii": "drop"}}, "expires": "2099-01-01T00:00:00Z"});
     stage.of("northline-desk").post(&format!("/v1/grants/{id}/approve"), &conditions)?;
     let count = read_all(&stage.of("corner-desk"), "northline-tracking")?.len();
     stage.holds(format!("corner asks, northline approves with a view and an end, corner reads {count} events"));
@@ -225,13 +238,7 @@ fn captured_or_refused(client: &Client, document: &str) -> Result<()> {
         return Ok(());
     }
     let mut failure = Failure::no("The document was refused whole.").coded("TL-1003");
-    failure.places = rows(&job, "errors").iter().flat_map(|error| {
-        let inner = places(error);
-        if inner.is_empty() { vec![[text(error, "detail"), text(error, "title")].concat()] } else { inner }
-    }).collect();
-    if failure.places.is_empty() {
-        failure.places = places(&job);
-    }
+    failure.places = places(&job);
     Err(failure)
 }
 
@@ -251,14 +258,14 @@ fn refusal(stage: &Stage, what: &str, result: Result<()>) -> Result<Value> {
 pub(super) fn revocation(stage: &mut Stage, product: &str) -> Result<()> {
     stage.heading("A grant revoked while its reader is connected");
     let grant = format!("{product}-corner");
-    let (sender, receiver) = mpsc::channel::<(Instant, String, String)>();
+    let (sender, receiver) = mpsc::sync_channel::<(Stopwatch, String, String)>(256);
     let client = stage.of("corner-desk");
     let path = format!("/v1/products/{product}/events?from=earliest");
     let reader = std::thread::spawn(move || -> Result<()> {
         let send = Send { accept: Some("text/event-stream"), ..Send::default() };
         let mut events = Events::new(client.stream(&path, &send)?);
         while let Ok(Some(event)) = events.next_event() {
-            if sender.send((Instant::now(), event.name, event.data)).is_err() {
+            if sender.send((Stopwatch::start(), event.name, event.data)).is_err() {
                 break;
             }
         }
@@ -268,17 +275,21 @@ pub(super) fn revocation(stage: &mut Stage, product: &str) -> Result<()> {
     let (_, first, _) = receiver.recv_timeout(PATIENCE).map_err(lost)?;
     stage.must(first == "message", "the connected reader gets events")?;
     stage.say(format!("corner follows {product} over server-sent events, and gets them as they come"));
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     grants::decide(&stage.of("acme-desk"), &grant, "revoke", "The season is over.")?;
     let answered = begin.elapsed();
     let (cut, failure) = loop {
         let (at, name, data) = receiver.recv_timeout(PATIENCE).map_err(lost)?;
         if let Some(failure) = tail::refusal(&name, &data) {
-            break (at.saturating_duration_since(begin), failure);
+            break (begin.until(at), failure);
         }
     };
     drop(reader.join());
-    stage.refused(format!("acme revokes the grant; the open stream ends: {} {}", failure.code.clone().unwrap_or_default(), failure.message));
+    stage.refused(format!(
+        "acme revokes the grant; the open stream ends: {} {}",
+        failure.code.clone().unwrap_or_default(),
+        failure.message
+    ));
     let again = read::page(&stage.of("corner-desk"), product, "earliest", 1, 0, None);
     let again = again.err().and_then(|failure| failure.code).unwrap_or_default();
     stage.must(again.starts_with("TL-3"), "the next read is refused")?;
@@ -299,7 +310,7 @@ pub(super) fn erasure(stage: &mut Stage) -> Result<()> {
     let mine: Vec<u64> = before.iter().filter(|got| is_of(got, ERASED)).map(|got| got.offset).collect();
     stage.must(mine.len() == 2, "two events tell of the person")?;
     stage.say(format!("Before: acme reads {ERASED_NAME} <{ERASED}> in events {mine:?}"));
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     let erased = owner.post("/v1/erasures", &json!({ "subject": ERASED }))?;
     let took = begin.elapsed();
     let keys = erased["keysDestroyed"].as_u64().unwrap_or(0);
@@ -317,7 +328,9 @@ pub(super) fn erasure(stage: &mut Stage) -> Result<()> {
     let needles = [ERASED, ERASED_NAME, "jana.novak", "601 234 567", "Insulin dependent"];
     let clear = needles.iter().any(|needle| files.iter().any(|file| contains(file, needle.as_bytes())));
     stage.must(!clear, "nothing of the person stands in the stored bytes")?;
-    stage.holds(format!("Searched {bytes} bytes of stores and audit log: nothing of the person, in clear, ever stood there"));
+    stage.holds(format!(
+        "Searched {bytes} bytes of stores and audit log: nothing of the person, in clear, ever stood there"
+    ));
     stage.holds(format!("{OTHER} is still read; the erasure itself is on record, by a commitment without a name"));
     stage.fact("erasure", json!({"keysDestroyed": keys, "ms": millis(took), "searchedBytes": bytes}));
     Ok(())
