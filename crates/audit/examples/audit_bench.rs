@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p tradelane-audit --example audit_bench [LEAVES] [LEAVES_PER_COMMIT]`
 
-#![allow(clippy::print_stdout)]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and measures durations")]
 
 use std::fs::File;
 use std::io::Write;

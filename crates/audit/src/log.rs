@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use quick_cache::sync::Cache;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tradelane_keys::AtRest;
 
 use crate::error::AuditError;
@@ -25,6 +25,8 @@ use crate::writer::{Disk, Job, RealDisk, Writer};
 
 /// Leaves that may wait for the disk: bounds memory to some 64 MiB.
 const MAX_WAITING: usize = 131_072;
+/// Calls that may wait for the disk.
+const MAX_CALLS: usize = 4_096;
 /// Most leaves in one call of [`AuditLog::record_many`].
 pub const MAX_BATCH: usize = 65_536;
 /// Tiles of leaf hashes kept in memory after they were read: 16 KiB each.
@@ -99,8 +101,10 @@ impl Shared {
 /// An audit log, open for writing. Share it behind an `Arc`.
 pub struct AuditLog {
     pub(crate) shared: Arc<Shared>,
-    queue: Mutex<Option<mpsc::Sender<Job>>>,
+    queue: Mutex<Option<mpsc::SyncSender<Job>>>,
+    /// Room for leaves and for calls: whoever has both never waits at the queue.
     room: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
 }
@@ -134,7 +138,7 @@ impl AuditLog {
         let room = Arc::new(Semaphore::new(MAX_WAITING));
         let mut writer = Writer::new(Arc::clone(&shared), signer, options, opened.index);
         writer.publish();
-        let (queue, jobs) = mpsc::channel();
+        let (queue, jobs) = mpsc::sync_channel(MAX_CALLS);
         let thread = std::thread::Builder::new().name("audit-writer".into());
         let writer = thread.spawn(move || writer.run(&jobs)).map_err(AuditError::Write)?;
         let log =
@@ -174,7 +178,9 @@ impl AuditLog {
     pub async fn record_many(&self, leaves: &[Leaf]) -> Result<std::ops::Range<u64>, AuditError> {
         let prepared = prepare(leaves)?;
         let room = Arc::clone(&self.room).acquire_many_owned(leaves.len() as u32).await;
-        self.enqueue(prepared, room.map_err(|_| AuditError::Closed)?)?.await
+        let call = Arc::clone(&self.calls).acquire_owned().await;
+        let room = [room.map_err(|_| AuditError::Closed)?, call.map_err(|_| AuditError::Closed)?];
+        self.enqueue(prepared, room)?.await
     }
 
     /// Hands leaves to the writer without waiting for room; the result says when they are durable. Lets a caller do
@@ -182,14 +188,17 @@ impl AuditLog {
     pub fn submit(&self, leaves: &[Leaf]) -> Result<Pending, AuditError> {
         let prepared = prepare(leaves)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(leaves.len() as u32);
-        self.enqueue(prepared, room.map_err(|_| AuditError::Overloaded)?)
+        let call = Arc::clone(&self.calls).try_acquire_owned();
+        let room = [room.map_err(|_| AuditError::Overloaded)?, call.map_err(|_| AuditError::Overloaded)?];
+        self.enqueue(prepared, room)
     }
 
-    fn enqueue(&self, prepared: Prepared, room: tokio::sync::OwnedSemaphorePermit) -> Result<Pending, AuditError> {
+    fn enqueue(&self, prepared: Prepared, room: [OwnedSemaphorePermit; 2]) -> Result<Pending, AuditError> {
         let (done, pending) = oneshot::channel();
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queue.as_ref().ok_or(AuditError::Closed)?;
-        queue.send(Job { prepared, done, _room: room }).map_err(|_| AuditError::Closed)?;
+        // Full it cannot be: there are as many places as permits for calls, and a job keeps its permit until it is done.
+        queue.try_send(Job { prepared, done, _room: room }).map_err(|_| AuditError::Closed)?;
         Ok(Pending(pending))
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Job {
     pub(crate) prepared: Prepared,
     pub(crate) done: oneshot::Sender<Outcome>,
     /// Given back when the job is done.
-    pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _room: [OwnedSemaphorePermit; 2],
 }
 
 pub(crate) struct Writer {

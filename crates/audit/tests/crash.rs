@@ -225,6 +225,7 @@ const CHILD: &str = "TRADELANE_AUDIT_CHILD_DIR";
 
 /// Not a test of its own: what the crash tests run in a process that they kill.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "how the parent process tells its child what to do")]
 fn child_that_records_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
     let (log, _) = open_with(Path::new(&dir), Options { segment_bytes: 100_000, ..Options::default() }).unwrap();

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 use support::*;
 
 /// Builds the verifier into `out`; `None` if this machine cannot.
+#[expect(clippy::disallowed_methods, reason = "a switch of the test run, not of the product")]
 fn build(out: &Path) -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/independent/verify_audit");
     let program = out.join("verify_audit");
