@@ -25,7 +25,7 @@ fn append(stream: &StreamId, payload: Vec<u8>) -> Append {
 
 /// Bytes that look like no other bytes.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed | 1;
+    let mut state = seed * 2 + 1;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as u8
