@@ -141,8 +141,9 @@ impl AuditLog {
         let (queue, jobs) = mpsc::sync_channel(MAX_CALLS);
         let thread = std::thread::Builder::new().name("audit-writer".into());
         let writer = thread.spawn(move || writer.run(&jobs)).map_err(AuditError::Write)?;
-        let log =
-            Self { shared, queue: Mutex::new(Some(queue)), room, writer: Mutex::new(Some(writer)), _lock: opened.lock };
+        let calls = Arc::new(Semaphore::new(MAX_CALLS));
+        let writer = Mutex::new(Some(writer));
+        let log = Self { shared, queue: Mutex::new(Some(queue)), room, calls, writer, _lock: opened.lock };
         Ok((log, opened.recovery))
     }
 

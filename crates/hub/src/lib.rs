@@ -1,1 +1,52 @@
-//! See the crate's own documentation.
+//! What Tradelane does, one file per use case. This page is the product's table of contents.
+//!
+//! Listeners call [`Hub`] and never see storage, keys or policy; the hub never knows how a listener speaks. Every use
+//! case runs through one doorway ([`doorway`]): a [`Caller`] that authentication made, a permit that authorization
+//! made, and an [`Audited`] result that the audit made.
+//!
+//! | who | what |
+//! |---|---|
+//! | everyone | [`authenticate`], [`catalog`], [`audit_trail`] |
+//! | publishers | [`publish`], [`capture`] |
+//! | consumers | [`read`], [`query`], [`access`] |
+//! | data owners | [`apply`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
+//! | administrators | [`credential`], [`apply`] |
+//! | privacy officers | [`erase`] |
+//! | operators | [`open`], [`health`], [`retention`] |
+
+pub mod access;
+pub mod apply;
+pub mod audit_trail;
+pub mod authenticate;
+mod authorize;
+mod batch;
+pub mod capture;
+pub mod catalog;
+pub mod clock;
+mod control;
+pub mod credential;
+pub mod detokenize;
+pub mod doorway;
+pub mod erase;
+pub mod error;
+pub mod explain;
+pub mod health;
+mod keyring;
+pub mod open;
+pub mod publish;
+pub mod quarantine;
+pub mod query;
+pub mod read;
+pub mod retention;
+mod views;
+
+pub use access::AccessRequest;
+pub use audit_trail::TrailQuery;
+pub use authenticate::{Presented, Token};
+pub use clock::{Clock, SystemClock};
+pub use credential::{IssuedCredential, NewCredential};
+pub use doorway::{Audited, Caller};
+pub use error::{HubError, Place, Result};
+pub use open::{Hub, HubConfig, Opened};
+pub use publish::{Body, Publish, Published, Quarantined};
+pub use read::{Chunk, From, Page, ReadLimits, Reader};

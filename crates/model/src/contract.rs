@@ -138,6 +138,9 @@ impl Contract {
         shape.root = properties(object, "/schema/0", &mut quality, 0)?;
         shape.root.types = Types::OBJECT;
         quality_rules(object, "/schema/0", &mut quality)?;
+        if extension.format == Format::Epcis {
+            name_epcis_context(&mut shape);
+        }
         extension.fields.iter().for_each(|rule| shape.add_rule(rule));
         check_shape(&shape)?;
         let json_schema = match extension.json_schema {
@@ -166,6 +169,14 @@ impl Contract {
     /// May the data be used for this?
     pub fn allows_purpose(&self, purpose: &str) -> bool {
         !purpose.is_empty() && (self.purposes.is_empty() || self.purposes.iter().any(|p| p == purpose))
+    }
+}
+
+/// Without its `@context` no reader can tell what the names in an EPCIS event mean. It declares vocabularies, and is
+/// public unless the contract says otherwise.
+fn name_epcis_context(shape: &mut Shape) {
+    if let (Ok(at), class) = (Pattern::parse("/@context"), Class::named(Class::PUBLIC)) {
+        shape.add_rule(&FieldRule { at, class, subject: None });
     }
 }
 

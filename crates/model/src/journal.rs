@@ -27,6 +27,13 @@ pub enum Change {
     CredentialIssued(Credential),
     /// A credential stopped working.
     CredentialRevoked(CredentialId),
+    /// A credential that was replaced stops working then, if not before.
+    CredentialRetired {
+        /// Which.
+        id: CredentialId,
+        /// When it stops working.
+        at: Timestamp,
+    },
     /// A contract has a new revision: its document and its owner.
     ContractPut {
         /// Whose contract it is.

@@ -1,7 +1,7 @@
 //! The model: what all the journal's changes add up to. Pure and in memory, so that authorization never waits for a
 //! database, and any past state is a matter of applying fewer entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::contract::Contract;
@@ -90,6 +90,8 @@ pub struct Model {
     pub products: BTreeMap<ProductId, Arc<Product>>,
     /// Grants by id.
     pub grants: BTreeMap<GrantId, Arc<Grant>>,
+    /// Grants by who reads what: found without looking at all of them.
+    by_consumer: BTreeMap<(OrgId, ProductId), BTreeSet<GrantId>>,
     /// Organizations' own Cedar policies.
     pub policies: BTreeMap<OrgId, Arc<str>>,
     /// Named EPCIS queries by organization and name.
@@ -114,13 +116,19 @@ impl Model {
             Change::PrincipalDeleted(id) => self.delete_principal(id)?,
             Change::CredentialIssued(credential) => self.put_credential(credential)?,
             Change::CredentialRevoked(id) => self.revoke_credential(id, at)?,
+            Change::CredentialRetired { id, at } => {
+                let credential = self.credentials.get_mut(id).ok_or_else(|| missing("credential", id))?;
+                let credential = Arc::make_mut(credential);
+                credential.expires = credential.expires.min(*at);
+            }
             Change::ContractPut { owner, text } => self.put_contract(owner, text)?,
             Change::ContractDeleted(id) => self.delete_contract(id)?,
             Change::ProductPut(product) => self.put_product(product)?,
             Change::ProductDeleted(id) => self.delete_product(id)?,
             Change::GrantPut(grant) => self.put_grant(grant)?,
             Change::GrantDeleted(id) => {
-                self.grants.remove(id).ok_or_else(|| missing("grant", id))?;
+                let grant = self.grants.remove(id).ok_or_else(|| missing("grant", id))?;
+                self.unindex(&grant);
             }
             Change::PolicyPut { organization, text } => self.put_policy(organization, text)?,
             Change::SubjectErased { organization, .. } => {
@@ -240,6 +248,7 @@ impl Model {
             return Err(in_use("product", id, format!("grant {}", grant.id)));
         }
         self.grants.retain(|_, grant| grant.product != *id);
+        self.by_consumer.retain(|(_, product), _| product != id);
         self.products.remove(id);
         Ok(())
     }
@@ -259,8 +268,20 @@ impl Model {
         {
             return Err(Misfit::Fixed { what: format!("the product or consumer of grant {}", grant.id) });
         }
+        let key = (grant.consumer.clone(), grant.product.clone());
+        self.by_consumer.entry(key).or_default().insert(grant.id.clone());
         self.grants.insert(grant.id.clone(), Arc::new(grant.clone()));
         Ok(())
+    }
+
+    fn unindex(&mut self, grant: &Grant) {
+        let key = (grant.consumer.clone(), grant.product.clone());
+        if let Some(ids) = self.by_consumer.get_mut(&key) {
+            ids.remove(&grant.id);
+            if ids.is_empty() {
+                self.by_consumer.remove(&key);
+            }
+        }
     }
 
     fn put_policy(&mut self, organization: &OrgId, text: &str) -> Result<(), Misfit> {
@@ -283,14 +304,20 @@ impl Model {
         Some(self.contract_of(product)?.current().format)
     }
 
+    /// All grants of that consumer on that product, whatever their state, by id.
+    pub fn grants_of(&self, consumer: &OrgId, product: &ProductId) -> Vec<&Arc<Grant>> {
+        let ids = self.by_consumer.get(&(consumer.clone(), product.clone()));
+        ids.into_iter().flatten().filter_map(|id| self.grants.get(id)).collect()
+    }
+
     /// Grants of that consumer on that product that may be used now, by id.
-    pub fn live_grants<'a>(
-        &'a self,
-        consumer: &'a OrgId,
-        product: &'a ProductId,
+    pub fn live_grants(
+        &self,
+        consumer: &OrgId,
+        product: &ProductId,
         now: Timestamp,
-    ) -> impl Iterator<Item = &'a Arc<Grant>> {
-        self.grants.values().filter(move |g| g.consumer == *consumer && g.product == *product && g.is_live(now))
+    ) -> impl Iterator<Item = &Arc<Grant>> {
+        self.grants_of(consumer, product).into_iter().filter(move |grant| grant.is_live(now))
     }
 
     /// The principal, if it and its organization may act.

@@ -2,8 +2,7 @@
 //!
 //! `cargo run --release -p tradelane-policy --example permit_bench`
 
-// A benchmark prints, and measures durations.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark prints, and measures durations")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;

@@ -114,7 +114,7 @@ fn an_expression_that_may_not_be_is_refused_with_its_place() {
     for large in [
         "1 == 1 && ".repeat(500) + "true",
         "(".repeat(60) + "true" + &")".repeat(60),
-        "!".repeat(200) + "true",
+        "!(".repeat(40) + "true" + &")".repeat(40),
         "[".repeat(5_000),
     ] {
         assert!(RowFilter::compile(&large).is_err());
@@ -228,7 +228,7 @@ fn filter() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn short_cuts_and_interpreter_never_differ(filter in filter(), event in object(), attributes in object()) {

@@ -1,0 +1,136 @@
+//! Manifests: a plan first, then the same plan carried out whole or not at all.
+
+use serde::Serialize;
+use tradelane_model::manifest::{self, Manifest};
+use tradelane_model::plan::{self, Plan, Verb};
+use tradelane_model::{Model, codes};
+
+use crate::Hub;
+use crate::audit_trail::{CHANGE, PLAN, hub_leaf};
+use crate::authorize::{Act, On};
+use crate::control::misfit;
+use crate::doorway::{Audited, Caller};
+use crate::error::{HubError, Result};
+use crate::views;
+
+/// A manifest file: its name for messages, and its text.
+pub type File = (String, String);
+
+/// The most files and the most bytes in one apply.
+const MAX_FILES: usize = 1_000;
+const MAX_BYTES: usize = 8 << 20;
+
+/// One line of a plan, for people and programs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlanLine {
+    /// `create`, `change`, `delete`, `no-op`
+    pub verb: Verb,
+    /// `organization`, `principal`, `contract`, `product`, `grant`, `policy`
+    pub kind: &'static str,
+    /// Which.
+    pub id: String,
+}
+
+impl Hub {
+    /// What an apply of these files would do. Changes nothing.
+    pub async fn plan(&self, caller: &Caller, files: &[File], prune: bool) -> Result<Audited<Vec<PlanLine>>> {
+        let manifests = parse(files)?;
+        self.may_apply(caller, &manifests)?;
+        let plan = self.plan_for(caller, &self.model(), &manifests, prune)?;
+        let mut leaf = hub_leaf(self.now(), caller, PLAN);
+        leaf.count = plan.steps.len() as u64;
+        self.audited(leaf, lines(&plan)).await
+    }
+
+    /// Makes the model as these files say.
+    pub async fn apply(&self, caller: &Caller, files: &[File], prune: bool) -> Result<Audited<Vec<PlanLine>>> {
+        let manifests = parse(files)?;
+        self.may_apply(caller, &manifests)?;
+        let leaf = hub_leaf(self.now(), caller, CHANGE);
+        let decide = |model: &Model, _| {
+            let plan = self.plan_for(caller, model, &manifests, prune)?;
+            Ok((plan.changes().cloned().collect(), lines(&plan)))
+        };
+        let (value, leaf) = self.change(&caller.principal.id, leaf, decide).await?;
+        self.forget_deleted_products().await;
+        Ok(Audited { value, leaf })
+    }
+
+    fn plan_for(&self, caller: &Caller, model: &Model, manifests: &[Manifest], prune: bool) -> Result<Plan> {
+        let plan = plan::plan(model, manifests, prune, &caller.principal.id, self.now()).map_err(misfit)?;
+        let mut after = model.clone();
+        for change in plan.changes() {
+            let entry =
+                tradelane_model::Entry { at: self.now(), by: caller.principal.id.clone(), change: change.clone() };
+            after.apply(&entry).map_err(misfit)?;
+        }
+        // What compiles only with a library of its own is tried before anything is said to be fine.
+        for manifest in manifests {
+            match manifest {
+                Manifest::Contract { contract, .. } => drop(views::compile_contract(contract)?),
+                Manifest::Grant(grant) => views::check_conditions(&after, &grant.product, &grant.conditions)?,
+                Manifest::Policy { organization, text } => self.check_policies(organization, text)?,
+                _ => {}
+            }
+        }
+        Ok(plan)
+    }
+
+    /// An operator may apply anything but what only an owner decides; an owner may apply what is its own.
+    fn may_apply(&self, caller: &Caller, manifests: &[Manifest]) -> Result<()> {
+        let model = self.model();
+        for manifest in manifests {
+            match manifest {
+                Manifest::Organization(_) => drop(self.allow(caller, Act::ManageHub, On::Hub)?),
+                Manifest::Principal(principal) => {
+                    let operator_role = principal.roles.contains(&tradelane_model::Role::Operator);
+                    if operator_role || principal.organization != caller.organization.id {
+                        self.allow(caller, Act::ManageHub, On::Hub)?;
+                    } else {
+                        self.allow(caller, Act::ManagePrincipals, On::Organization(&principal.organization))?;
+                    }
+                }
+                Manifest::Policy { organization, .. } => {
+                    self.allow(caller, Act::ManagePolicies, On::Organization(organization))?;
+                }
+                Manifest::Contract { owner, .. } => {
+                    self.allow(caller, Act::ManageProducts, On::Organization(owner))?;
+                }
+                Manifest::Product(product) => {
+                    self.allow(caller, Act::ManageProducts, On::Organization(&product.owner))?;
+                }
+                Manifest::Grant(grant) => {
+                    let new = manifests.iter().find_map(|m| match m {
+                        Manifest::Product(product) if product.id == grant.product => Some(&product.owner),
+                        _ => None,
+                    });
+                    let old = model.products.get(&grant.product).map(|product| &product.owner);
+                    let owner = old.or(new).ok_or_else(|| {
+                        let detail = format!("grant {}: there is no product {}", grant.id, grant.product);
+                        HubError::new(codes::MANIFEST_INVALID, detail)
+                    })?;
+                    self.allow(caller, Act::ManageGrants, On::Organization(owner))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(files: &[File]) -> Result<Vec<Manifest>> {
+    let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+    if files.len() > MAX_FILES || bytes > MAX_BYTES {
+        let detail = format!("An apply has at most {MAX_FILES} files and {MAX_BYTES} bytes.");
+        return Err(HubError::new(codes::TOO_LARGE, detail));
+    }
+    let mut manifests = Vec::new();
+    for (name, text) in files {
+        let parsed = manifest::parse(name, text);
+        manifests.extend(parsed.map_err(|error| HubError::new(codes::MANIFEST_INVALID, error.to_string()))?);
+    }
+    Ok(manifests)
+}
+
+fn lines(plan: &Plan) -> Vec<PlanLine> {
+    plan.steps.iter().map(|step| PlanLine { verb: step.verb, kind: step.kind, id: step.id.clone() }).collect()
+}

@@ -1,0 +1,192 @@
+//! Why does a partner see what it sees? Field by field, for the owner of the data.
+
+use bytes::Bytes;
+use serde::Serialize;
+use tradelane_model::view::Action;
+use tradelane_model::{Class, OrgId, ProductId, Timestamp, codes};
+use tradelane_seal::{FieldExplanation, Header, OpenedEvent, Scratch, View, Withheld};
+use tradelane_storage::StoredBatch;
+use tradelane_tape::{Limits, Tape};
+
+use crate::Hub;
+use crate::audit_trail::{EXPLAIN, hub_leaf};
+use crate::authorize::{Act, On};
+use crate::batch;
+use crate::doorway::{Audited, Caller};
+use crate::error::{HubError, Result};
+use crate::keyring::NotingKeys;
+use crate::publish::{Events, refusal};
+use crate::views::GrantView;
+
+/// The event that is explained.
+#[derive(Debug, Clone)]
+pub enum EventRef {
+    /// A stored one.
+    Offset(u64),
+    /// One that was never published; nothing of it is kept.
+    Document(Bytes),
+}
+
+/// One field: what the reader sees of it, and which rule decides.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedField {
+    /// Where (RFC 6901).
+    pub pointer: String,
+    /// Its class.
+    pub class: Class,
+    /// The rule of the contract that says so; none: no rule names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What is done with it.
+    pub action: Action,
+    /// What in the grant says so: `field /pattern`, `class NAME`, or `default`.
+    pub because: String,
+    /// Can it be erased with a person?
+    pub has_subject: bool,
+    /// What the reader sees; none: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
+}
+
+/// What a reader would see of an event.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// Does the row filter let the event pass?
+    pub row_passes: bool,
+    /// The filter, if the grant has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Field by field, in the order of the document.
+    pub fields: Vec<ExplainedField>,
+    /// The event as the reader gets it; none if the row filter holds it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<String>,
+}
+
+impl Hub {
+    /// Explains what `reader` would see of an event of the caller's product.
+    pub async fn explain(
+        &self,
+        caller: &Caller,
+        product: &ProductId,
+        reader: &OrgId,
+        purpose: Option<&str>,
+        event: EventRef,
+    ) -> Result<Audited<Explanation>> {
+        self.allow(caller, Act::Explain, On::Product(product))?;
+        let (model, now) = (self.model(), self.now());
+        // An explanation names what a reader does not see: it is for the owner alone.
+        if self.owner_of(product).as_ref() != Some(&caller.organization.id) {
+            return Err(HubError::not_found());
+        }
+        let mut grants = model.live_grants(reader, product, now);
+        let grant = grants.find(|grant| purpose.is_none_or(|purpose| grant.purpose == purpose)).cloned();
+        let grant = grant.ok_or_else(|| {
+            HubError::new(
+                codes::NO_GRANT,
+                format!("{reader} has no active grant for this product: it would see nothing."),
+            )
+        })?;
+        let view = self.grant_view(&grant)?;
+        let (sealed, offset) = match event {
+            EventRef::Offset(offset) => (self.stored_record(product, offset).await?, Some(offset)),
+            EventRef::Document(document) => (self.sealed_for_show(product, document).await?, None),
+        };
+        let explanation = self.explain_record(&view, product, &sealed, grant.conditions.filter.clone()).await?;
+        let mut leaf = hub_leaf(now, caller, EXPLAIN);
+        leaf.product = Some(product.clone());
+        leaf.grant = Some(grant.id.clone());
+        leaf.offsets = offset.map(|offset| (offset, offset));
+        leaf.count = 1;
+        self.audited(leaf, explanation).await
+    }
+
+    async fn stored_record(&self, product: &ProductId, offset: u64) -> Result<Vec<u8>> {
+        let batches = self.inner().stores.log.read(&Self::stream(product), offset, 1).await?;
+        let holds = |batch: &&StoredBatch| batch.base_offset <= offset && offset < batch.end_offset();
+        let batch = batches.iter().find(holds).ok_or_else(HubError::not_found)?;
+        let records = batch::records(&batch.payload)?;
+        let index = usize::try_from(offset - batch.base_offset).map_err(|_| HubError::not_found())?;
+        records.get(index).map(|record| record.sealed.to_vec()).ok_or_else(HubError::not_found)
+    }
+
+    /// Seals a document as publishing would, and stores nothing but the keys of new subjects.
+    async fn sealed_for_show(&self, product: &ProductId, document: Bytes) -> Result<Vec<u8>> {
+        let contract = self.contract(product)?;
+        let batch = self.seal_batch(&contract, product, Events::one(document), self.now()).await?;
+        if !batch.refused.is_empty() {
+            return Err(refusal(batch.refused, 1));
+        }
+        let records = batch::records(&batch.bytes)?;
+        records.first().map(|record| record.sealed.to_vec()).ok_or_else(HubError::not_found)
+    }
+
+    async fn explain_record(
+        &self,
+        grant: &GrantView,
+        product: &ProductId,
+        sealed: &[u8],
+        filter: Option<String>,
+    ) -> Result<Explanation> {
+        let keyring = &self.inner().keyring;
+        let header = Header::read(sealed).ok_or_else(|| HubError::of(codes::WITHHELD))?;
+        keyring.preload_log_keys(product, std::iter::once(header.log_key)).await?;
+        let view = self.view_for(grant, product, header.shape)?;
+        let filter_view = self.filter_view_for(grant, product, header.shape)?;
+        let now = self.now();
+        let work = |keys: &NotingKeys<'_>| {
+            let event = OpenedEvent::open(sealed, &grant.current.product, keys)?;
+            let row_passes = match &filter_view {
+                Some(filter_view) => passes(grant, filter_view, &event, keys, now)?,
+                None => true,
+            };
+            let fields = view.explain(&event, keys)?;
+            let mut rendered = Vec::new();
+            view.render(&event, keys, &mut Scratch::default(), &mut rendered)?;
+            Ok((row_passes, fields, rendered))
+        };
+        let explained_record: std::result::Result<_, Withheld> = keyring.with_data_keys(work).await?;
+        let (row_passes, fields, rendered) =
+            explained_record.map_err(|reason| HubError::of(codes::WITHHELD).because(reason))?;
+        Ok(Explanation {
+            row_passes,
+            filter,
+            fields: fields.into_iter().map(|field| explained(grant, field)).collect(),
+            rendered: row_passes.then(|| String::from_utf8_lossy(&rendered).into_owned()),
+        })
+    }
+}
+
+fn passes(
+    grant: &GrantView,
+    view: &View,
+    event: &OpenedEvent<'_>,
+    keys: &NotingKeys<'_>,
+    now: Timestamp,
+) -> std::result::Result<bool, Withheld> {
+    let Some(filter) = &grant.filter else { return Ok(true) };
+    let mut shown = Vec::new();
+    view.render(event, keys, &mut Scratch::default(), &mut shown)?;
+    let mut tape = Tape::new();
+    let doc = tape.parse(&shown, &Limits::DOCUMENT).map_err(|_| Withheld::Unclassifiable)?;
+    Ok(filter.filter.evaluate(doc.root(), &filter.reader, now).admits())
+}
+
+fn explained(grant: &GrantView, field: FieldExplanation) -> ExplainedField {
+    let because = match &field.by_field {
+        Some(pattern) => format!("field {pattern}"),
+        None if grant.spec.classes.contains_key(&field.class) => format!("class {}", field.class),
+        None => "default".to_owned(),
+    };
+    ExplainedField {
+        pointer: field.pointer,
+        rule: field.named.then(|| field.rule.to_string()),
+        class: field.class,
+        action: field.action,
+        because,
+        has_subject: field.has_subject,
+        rendered: field.rendered,
+    }
+}

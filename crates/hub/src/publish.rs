@@ -1,0 +1,353 @@
+//! Publishing: the one governed write.
+//!
+//! parse once -> contract check -> seal -> append, durable -> record -> acknowledge with the offset. A batch is stored
+//! whole or not at all; where the publisher asks for it, events that do not keep the contract go to quarantine with
+//! their reason, and the others are stored.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tradelane_keys::{Sha256, random_array, sha256};
+use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
+use tradelane_storage::{Append, Appended, Dedup};
+use tradelane_tape::ndjson::{self, Line, LineLimits};
+use tradelane_tape::{Limits, Tape};
+
+use crate::Hub;
+use crate::audit_trail::{PUBLISH, hub_leaf};
+use crate::authenticate::to_hex;
+use crate::authorize::{Act, On};
+use crate::batch::BatchWriter;
+use crate::doorway::{Audited, Caller};
+use crate::error::{HubError, Place, Result};
+use crate::health::add;
+use crate::keyring::BatchKeys;
+use crate::views::CompiledContract;
+
+/// The most events in one request.
+pub const MAX_EVENTS: usize = 100_000;
+/// The longest body, in bytes.
+pub const MAX_BODY: usize = 32 << 20;
+/// How long an idempotency key is remembered, in seconds.
+pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3_600;
+/// The most bad events that an answer describes.
+const MAX_TOLD: usize = 100;
+/// Above this, a body is worked on by a thread that may take its time.
+const INLINE_BYTES: usize = 128 * 1024;
+
+/// What a publisher sends.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Where to.
+    pub product: ProductId,
+    /// The events.
+    pub body: Body,
+    /// Makes a retry the same request (draft-ietf-httpapi-idempotency-key-header).
+    pub idempotency_key: Option<String>,
+    /// Store what is good and quarantine the rest, instead of refusing all for one.
+    pub proceed: bool,
+}
+
+/// Events in one of the forms in which they come.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// One JSON document.
+    One(Bytes),
+    /// A JSON array of events.
+    Array(Bytes),
+    /// One event per line.
+    Lines(Bytes),
+    /// A CloudEvent in structured mode.
+    CloudEvent(Bytes),
+    /// CloudEvents in batched mode.
+    CloudEvents(Bytes),
+    /// A CloudEvent in binary mode: the attributes that headers carried (names without `ce-`), and the data.
+    CloudEventBinary {
+        /// Attribute names and values.
+        attributes: Vec<(String, String)>,
+        /// The event.
+        data: Bytes,
+    },
+}
+
+/// An event that was set aside.
+#[derive(Debug, Clone, Serialize)]
+pub struct Quarantined {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    /// Why.
+    pub code: &'static str,
+    /// What was wrong with it, place by place.
+    pub places: Vec<Place>,
+}
+
+/// What was stored.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Published {
+    /// The offset of the first event that was stored.
+    pub offset: u64,
+    /// How many were stored.
+    pub count: u32,
+    /// True if this request had been done before; nothing was stored again.
+    pub duplicate: bool,
+    /// When the hub took them.
+    pub time: Timestamp,
+    /// Events that were set aside.
+    pub quarantined: Vec<Quarantined>,
+    /// Lower-case hex. With it the audit leaf proves what was sent: its digest is SHA-256(salt || SHA-256(body)).
+    pub salt: String,
+}
+
+/// An event that cannot be stored.
+pub(crate) struct Refused {
+    pub(crate) index: usize,
+    pub(crate) code: ErrorCode,
+    pub(crate) places: Vec<Place>,
+}
+
+/// A batch, sealed, and what could not be.
+pub(crate) struct SealedBatch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) refused: Vec<Refused>,
+}
+
+impl Hub {
+    /// Publishes events to a product.
+    pub async fn publish(&self, caller: &Caller, request: Publish) -> Result<Audited<Published>> {
+        let permit = self.allow(caller, Act::Publish, On::Product(&request.product))?;
+        let events = split(&request.body)?;
+        let body_hash = events.digest();
+        let dedup = self.dedup(caller, &request, &events, &body_hash)?;
+        let _in_flight = dedup.as_ref().map(|dedup| self.inner().in_flight.enter(dedup.key)).transpose()?;
+        let contract = self.contract(&request.product)?;
+        let now = self.now();
+        let batch = self.seal_batch(&contract, &request.product, events.clone(), now).await?;
+        if !batch.refused.is_empty() {
+            add(&self.inner().counters.events_refused, batch.refused.len() as u64);
+            if !request.proceed {
+                return Err(refusal(batch.refused, events.ranges.len()));
+            }
+        }
+        // What was decided while the work was done may not hold any more.
+        permit.check(now).map_err(|_| HubError::of(codes::FORBIDDEN))?;
+        let appended = self.append(&request.product, &batch, now, dedup).await?;
+        if !appended.duplicate {
+            self.set_aside(&request.product, &events, &batch.refused, now).await?;
+            add(&self.inner().counters.events_published, u64::from(batch.count));
+        }
+        let salt: [u8; 32] = random_array();
+        let mut leaf = hub_leaf(now, caller, PUBLISH);
+        leaf.product = Some(request.product.clone());
+        leaf.count = u64::from(batch.count);
+        leaf.offsets = (batch.count > 0)
+            .then(|| (appended.base_offset, appended.base_offset + u64::from(batch.count).saturating_sub(1)));
+        leaf.digest = Some(salted(&salt, &body_hash));
+        let published = Published {
+            offset: appended.base_offset,
+            count: batch.count,
+            duplicate: appended.duplicate,
+            time: now,
+            quarantined: batch.refused.into_iter().take(MAX_TOLD).map(told).collect(),
+            salt: to_hex(&salt),
+        };
+        self.audited(leaf, published).await
+    }
+
+    /// Checks and seals events; redone in the rare case that another publisher drew a new subject's key first.
+    pub(crate) async fn seal_batch(
+        &self,
+        contract: &std::sync::Arc<CompiledContract>,
+        product: &ProductId,
+        events: Events,
+        now: Timestamp,
+    ) -> Result<SealedBatch> {
+        loop {
+            let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
+            let (contract, events) = (contract.clone(), events.clone());
+            let (batch, keys) = if events.body.len() <= INLINE_BYTES {
+                (seal_events(&contract, &events, &keys, now), keys)
+            } else {
+                let work = move || (seal_events(&contract, &events, &keys, now), keys);
+                tokio::task::spawn_blocking(work).await.map_err(|e| HubError::of(codes::INTERNAL).because(e))?
+            };
+            let batch = batch?;
+            if keys.store_new().await? {
+                return Ok(batch);
+            }
+        }
+    }
+
+    pub(crate) async fn append(
+        &self,
+        product: &ProductId,
+        batch: &SealedBatch,
+        timestamp: Timestamp,
+        dedup: Option<Dedup>,
+    ) -> Result<Appended> {
+        let stream = Self::stream(product);
+        if batch.count == 0 {
+            let end = self.inner().stores.log.bounds(&stream).await?.map_or(0, |bounds| bounds.end);
+            return Ok(Appended { base_offset: end, duplicate: false });
+        }
+        let payload = Bytes::copy_from_slice(&batch.bytes);
+        let append = Append { stream, count: batch.count, payload, timestamp, dedup };
+        Ok(self.inner().stores.log.append(append).await?)
+    }
+
+    fn dedup(&self, caller: &Caller, request: &Publish, events: &Events, body: &[u8; 32]) -> Result<Option<Dedup>> {
+        let name = match (&request.idempotency_key, &events.identity) {
+            (Some(key), _) if key.is_empty() || key.len() > 255 => {
+                return Err(HubError::new(codes::BAD_PARAMETER, "An Idempotency-Key has 1 to 255 characters."));
+            }
+            (Some(key), _) => [b"key\0".as_slice(), key.as_bytes()].concat(),
+            (None, Some(identity)) => [b"ce\0".as_slice(), identity].concat(),
+            (None, None) => return Ok(None),
+        };
+        let mac = &self.inner().dedup_key;
+        let who = caller.principal.id.as_str().as_bytes();
+        let key = mac.mac_parts(&[b"idempotency\0", who, b"\0", request.product.as_str().as_bytes(), b"\0", &name]);
+        let body = mac.mac_parts(&[b"body\0", body]);
+        Ok(Some(Dedup { key, body, expires: self.now().plus_seconds(IDEMPOTENCY_SECONDS) }))
+    }
+}
+
+/// Events of one request: the body, and where each event lies in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    pub(crate) body: Bytes,
+    pub(crate) ranges: std::sync::Arc<[std::ops::Range<usize>]>,
+    /// What CloudEvents say they are: their sources and ids.
+    pub(crate) identity: Option<[u8; 32]>,
+}
+
+impl Events {
+    /// One event that is the whole body.
+    pub(crate) fn one(body: Bytes) -> Self {
+        let whole = std::iter::once(0..body.len()).collect();
+        Self { body, ranges: whole, identity: None }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        self.ranges.get(index).and_then(|range| self.body.get(range.clone())).unwrap_or_default()
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        sha256(&self.body)
+    }
+}
+
+fn salted(salt: &[u8; 32], hash: &[u8; 32]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(salt);
+    digest.update(hash);
+    digest.finish()
+}
+
+/// Finds the events in a body, without understanding them yet.
+fn split(body: &Body) -> Result<Events> {
+    let events = match body {
+        Body::One(bytes) => Events::one(bytes.clone()),
+        Body::Lines(bytes) => lines(bytes)?,
+        Body::Array(bytes) => elements(bytes)?,
+        Body::CloudEvent(bytes) => crate::publish::cloud::structured(bytes)?,
+        Body::CloudEvents(bytes) => crate::publish::cloud::batched(bytes)?,
+        Body::CloudEventBinary { attributes, data } => crate::publish::cloud::binary(attributes, data)?,
+    };
+    if events.body.len() > MAX_BODY || events.ranges.len() > MAX_EVENTS {
+        let detail =
+            format!("One request carries at most {MAX_EVENTS} events in {MAX_BYTES} MiB.", MAX_BYTES = MAX_BODY >> 20);
+        return Err(HubError::new(codes::TOO_LARGE, detail));
+    }
+    if events.ranges.is_empty() {
+        return Err(HubError::new(codes::BAD_PARAMETER, "The request carries no event."));
+    }
+    Ok(events)
+}
+
+fn lines(bytes: &Bytes) -> Result<Events> {
+    let limits = LineLimits { max_line_bytes: Limits::EVENT.max_bytes, max_lines: MAX_EVENTS };
+    let range = |line: Line<'_>| line.offset..line.offset + line.bytes.len();
+    let ranges: std::result::Result<_, _> = ndjson::lines(bytes, limits).map(|line| line.map(range)).collect();
+    let ranges =
+        ranges.map_err(|error| HubError::new(codes::TOO_LARGE, format!("The body cannot be taken: {error}.")))?;
+    Ok(Events { body: bytes.clone(), ranges, identity: None })
+}
+
+fn elements(bytes: &Bytes) -> Result<Events> {
+    let mut tape = Tape::new();
+    let doc = tape.parse(bytes, &DOCUMENT).map_err(|error| malformed(&error, bytes))?;
+    let ranges = doc.root().elements().map(|element| element.range()).collect();
+    Ok(Events { body: bytes.clone(), ranges, identity: None })
+}
+
+/// Limits of a whole body.
+pub(crate) const DOCUMENT: Limits = Limits { max_bytes: MAX_BODY, max_depth: 66, max_nodes: 8_000_000 };
+
+pub(crate) fn malformed(error: &tradelane_tape::ParseError, bytes: &[u8]) -> HubError {
+    let at = error.position(bytes);
+    let detail = format!("Line {}, column {}: {}.", at.line, at.column, error.reason);
+    HubError::new(codes::MALFORMED_JSON, detail)
+}
+
+/// Checks and seals every event of a batch.
+fn seal_events(contract: &CompiledContract, events: &Events, keys: &BatchKeys, now: Timestamp) -> Result<SealedBatch> {
+    let mut writer = BatchWriter::with_capacity(events.body.len() + events.ranges.len() * 256);
+    let mut refused = Vec::new();
+    let mut tape = Tape::new();
+    for index in 0..events.ranges.len() {
+        let sealed = contract.check_and_seal(&mut tape, events.get(index), keys, now, &mut writer)?;
+        if let Err((code, places)) = sealed {
+            refused.push(Refused { index, code, places });
+        }
+    }
+    Ok(SealedBatch { count: writer.count(), bytes: writer.finish(), refused })
+}
+
+fn told(refused: Refused) -> Quarantined {
+    Quarantined { index: refused.index, code: refused.code.as_str(), places: refused.places }
+}
+
+/// All for one: the whole request is refused, and the answer says which events and why.
+pub(crate) fn refusal(refused: Vec<Refused>, of: usize) -> HubError {
+    let code = refused.first().map_or(codes::INTERNAL, |first| first.code);
+    let bad = refused.len();
+    let several = of > 1;
+    let detail = match (several, code.info().title) {
+        (false, title) => title.to_owned(),
+        (true, title) => format!("{bad} of {of} events cannot be stored, so none was. The first: {title}"),
+    };
+    let index_first = |mut refused: Refused| {
+        let index = refused.index;
+        if several {
+            refused.places.iter_mut().for_each(|place| place.pointer = format!("/{index}{}", place.pointer));
+        }
+        refused.places
+    };
+    HubError::new(code, detail).at(refused.into_iter().flat_map(index_first).take(MAX_TOLD).collect())
+}
+
+/// Requests that are being worked on, by idempotency key.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight(Mutex<HashSet<[u8; 32]>>);
+
+/// Keeps a request in flight until it is dropped.
+pub(crate) struct Flying<'a>(&'a InFlight, [u8; 32]);
+
+impl InFlight {
+    fn enter(&self, key: [u8; 32]) -> Result<Flying<'_>> {
+        let new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        if new { Ok(Flying(self, key)) } else { Err(HubError::of(codes::IN_FLIGHT).retry(1)) }
+    }
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+mod cloud;

@@ -1,0 +1,438 @@
+//! Contracts and grants, compiled once and shared: validators, rules of classification, views, row filters.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde_json::Value;
+use tradelane_keys::{SecretBytes, Sha256};
+use tradelane_model::grant::{Conditions, Grant};
+use tradelane_model::journal::{Change, Entry};
+use tradelane_model::pattern::Pattern;
+use tradelane_model::product::Format;
+use tradelane_model::view::{Action, ViewSpec};
+use tradelane_model::{Class, Contract, ContractId, ErrorCode, GrantId, Model, OrgId, ProductId, Timestamp, codes};
+use tradelane_policy::{QualityRule, Reader as ReaderFacts, RowFilter, RuleOutcome};
+use tradelane_schema::Schema;
+use tradelane_seal::{ProductContext, Rules, SealError, SubjectTagger, View, ViewKeys, view_schema};
+use tradelane_tape::{Doc, Limits, Tape};
+
+use crate::Hub;
+use crate::batch::BatchWriter;
+use crate::error::{HubError, Place, Result};
+use crate::keyring::BatchKeys;
+
+/// The most places that one bad event is described by.
+const MAX_PLACES: usize = 20;
+
+/// A revision of a contract, ready for publishing and reading.
+pub(crate) struct CompiledContract {
+    pub(crate) owner: OrgId,
+    pub(crate) contract: Arc<Contract>,
+    pub(crate) revision: u32,
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) product: ProductContext,
+    schema: Option<Schema>,
+    quality: Vec<CompiledQuality>,
+    tagger: SubjectTagger,
+}
+
+struct CompiledQuality {
+    name: String,
+    refuses: bool,
+    rule: QualityRule,
+}
+
+/// What one event was found to be: stored in the batch, or not to be stored.
+type Verdict = std::result::Result<(), (ErrorCode, Vec<Place>)>;
+
+impl CompiledContract {
+    /// Parses, checks and seals one event into the batch: the life of an event up to the log.
+    pub(crate) fn check_and_seal(
+        &self,
+        tape: &mut Tape,
+        event: &[u8],
+        keys: &BatchKeys,
+        now: Timestamp,
+        batch: &mut BatchWriter,
+    ) -> Result<Verdict> {
+        let doc = match tape.parse(event, &Limits::EVENT) {
+            Ok(doc) => doc,
+            Err(error) => {
+                let at = error.position(event);
+                let message = format!("line {}, column {}: {}", at.line, at.column, error.reason);
+                let place = Place { pointer: String::new(), rule: "json".into(), message };
+                return Ok(Err((codes::MALFORMED_JSON, vec![place])));
+            }
+        };
+        if let Err(refused) = self.check(doc, now) {
+            return Ok(Err(refused));
+        }
+        let located = match self.rules.locate(doc, &self.tagger) {
+            Ok(located) => located,
+            Err(error) => {
+                let place = Place { pointer: String::new(), rule: "locate".into(), message: error.to_string() };
+                return Ok(Err((error.code(), vec![place])));
+            }
+        };
+        let sealed = batch.record(now, |out| located.seal(&self.product, &keys.log_key, keys, out));
+        match sealed {
+            Ok(()) => Ok(Ok(())),
+            Err(error @ SealError::TooLarge) => {
+                let place = Place { pointer: String::new(), rule: "seal".into(), message: error.to_string() };
+                Ok(Err((error.code(), vec![place])))
+            }
+            Err(error) => Err(HubError::of(error.code()).because(error).retry(1)),
+        }
+    }
+
+    /// Does the event keep the contract?
+    fn check(&self, doc: Doc<'_>, now: Timestamp) -> Verdict {
+        if self.contract.format == Format::Epcis {
+            let report = tradelane_epcis::validate::validate(doc);
+            if !report.is_valid() {
+                let places = report.violations.into_iter().take(MAX_PLACES).map(epcis_place).collect();
+                return Err((codes::EPCIS_INVALID, places));
+            }
+            if report.shape != tradelane_epcis::validate::Shape::Event {
+                let message = "send documents to the capture interface; here each event stands alone".to_owned();
+                let place = Place { pointer: String::new(), rule: "event".into(), message };
+                return Err((codes::EPCIS_INVALID, vec![place]));
+            }
+        }
+        if let Some(schema) = &self.schema
+            && !schema.is_valid(doc.root())
+        {
+            let violations = schema.validate(doc.root(), MAX_PLACES).err().unwrap_or_default();
+            let place =
+                |v: tradelane_schema::Violation| Place { pointer: v.instance_path, rule: v.rule, message: v.message };
+            return Err((codes::CONTRACT_VIOLATION, violations.into_iter().map(place).collect()));
+        }
+        for quality in self.quality.iter().filter(|quality| quality.refuses) {
+            if quality.rule.evaluate(doc.root(), now) != RuleOutcome::Holds {
+                let message = "the event fails this quality rule of its contract".to_owned();
+                let place = Place { pointer: String::new(), rule: quality.name.clone(), message };
+                return Err((codes::QUALITY_RULE, vec![place]));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn epcis_place(violation: tradelane_epcis::Violation) -> Place {
+    Place { rule: violation.rule.id().to_owned(), message: violation.sentence().to_owned(), pointer: violation.place }
+}
+
+/// Compiles what needs a library: the schema, the classification, the quality rules. Fails as `apply` must.
+pub(crate) fn compile_contract(contract: &Contract) -> Result<(Option<Schema>, Rules, Vec<QualityRule>)> {
+    let invalid = |what: String| HubError::new(codes::CONTRACT_INVALID, format!("contract {}: {what}", contract.id));
+    let schema = match contract.format {
+        // The standard's own rules are the schema of EPCIS events; a contract may ask for more.
+        Format::Epcis if !has_own_schema(contract) => None,
+        _ => Some(Schema::compile(&contract.json_schema).map_err(|error| invalid(error.to_string()))?),
+    };
+    let rules = Rules::compile(&contract.shape, 1).map_err(|error| invalid(error.to_string()))?;
+    let quality = contract.quality.iter().map(|rule| {
+        QualityRule::compile(&rule.expression).map_err(|error| {
+            HubError::new(codes::FILTER_INVALID, format!("contract {}, rule {}: {error}", contract.id, rule.name))
+        })
+    });
+    Ok((schema, rules, quality.collect::<Result<_>>()?))
+}
+
+fn has_own_schema(contract: &Contract) -> bool {
+    contract.text.contains("jsonSchema")
+}
+
+/// The JSON Schema of a view of a contract's events.
+pub(crate) fn schema_of_view(contract: &Contract, spec: &ViewSpec) -> Result<Value> {
+    view_schema(&contract.shape, spec).map_err(|error| HubError::of(error.code()).because(error))
+}
+
+/// Can these conditions be used with that product?
+pub(crate) fn check_conditions(model: &Model, product: &ProductId, conditions: &Conditions) -> Result<()> {
+    let contract = model.contract_of(product).ok_or_else(HubError::not_found)?.current();
+    let (_, rules, _) = compile_contract(contract)?;
+    let rules = Arc::new(rules);
+    let keys = ViewKeys::derive(&SecretBytes::new([0; 32]), "", "", 0, "");
+    let view = View::compile(&rules, &rules, &conditions.view, keys);
+    view.map_err(|error| HubError::new(codes::MANIFEST_INVALID, format!("the view cannot be used: {error}")))?;
+    if let Some(filter) = &conditions.filter {
+        RowFilter::compile(filter).map_err(|error| HubError::new(codes::FILTER_INVALID, error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// A grant, compiled for reading: one view per contract revision that events were sealed under.
+pub(crate) struct GrantView {
+    pub(crate) current: Arc<CompiledContract>,
+    pub(crate) spec: ViewSpec,
+    keys: ViewKeys,
+    by_revision: Mutex<HashMap<u32, Arc<View>>>,
+    pub(crate) filter: Option<GrantFilter>,
+    /// Equal digests render equal bytes.
+    pub(crate) digest: [u8; 32],
+}
+
+impl GrantView {
+    /// The classes of which the view can show anything.
+    pub(crate) fn disclosed(&self, hub: &Hub, product: &ProductId) -> Vec<Class> {
+        let view = hub.view_for(self, product, self.current.revision);
+        view.map(|view| view.disclosed_classes()).unwrap_or_default()
+    }
+}
+
+/// A row filter with what it needs to know.
+pub(crate) struct GrantFilter {
+    pub(crate) filter: RowFilter,
+    pub(crate) reader: ReaderFacts,
+    /// The same facts as bytes, to tell readers apart.
+    known: Vec<u8>,
+    /// Shows just the fields that the filter looks at.
+    pub(crate) spec: ViewSpec,
+    keys: ViewKeys,
+    by_revision: Mutex<HashMap<u32, Arc<View>>>,
+    /// Does the verdict on an event change with time?
+    pub(crate) looks_at_time: bool,
+}
+
+/// Everything that was compiled.
+#[derive(Default)]
+pub(crate) struct Views {
+    contracts: RwLock<HashMap<(ContractId, u32, ProductId), Arc<CompiledContract>>>,
+    grants: RwLock<HashMap<GrantId, Arc<GrantView>>>,
+    owners: RwLock<HashMap<ProductId, Arc<GrantView>>>,
+}
+
+impl Views {
+    /// Forgets what these changes may have made untrue.
+    pub(crate) fn forget(&self, entries: &[Entry]) {
+        for entry in entries {
+            match &entry.change {
+                Change::GrantPut(grant) => drop(write(&self.grants).remove(&grant.id)),
+                Change::GrantDeleted(id) => drop(write(&self.grants).remove(id)),
+                Change::ContractPut { .. } | Change::ContractDeleted(_) | Change::ProductDeleted(_) => {
+                    write(&self.contracts).clear();
+                    write(&self.grants).clear();
+                    write(&self.owners).clear();
+                }
+                // What is asserted of a reader's organization may be part of a filter.
+                Change::OrganizationPut(_) => write(&self.grants).clear(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets all stand-ins that views keep.
+    pub(crate) fn clear_stand_ins(&self) {
+        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        for view in grants.values().chain(owners.values()) {
+            let compiled = view.by_revision.lock().unwrap_or_else(PoisonError::into_inner);
+            compiled.values().for_each(|view| view.clear_cache());
+        }
+    }
+}
+
+fn write<K, V>(map: &RwLock<HashMap<K, V>>) -> std::sync::RwLockWriteGuard<'_, HashMap<K, V>> {
+    map.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<K: std::hash::Hash + Eq, V: Clone>(map: &RwLock<HashMap<K, V>>, key: &K) -> Option<V> {
+    map.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+}
+
+impl Hub {
+    /// The contract that a product's events keep now.
+    pub(crate) fn contract(&self, product: &ProductId) -> Result<Arc<CompiledContract>> {
+        let model = self.model();
+        let revision = model.contract_of(product).ok_or_else(HubError::not_found)?.revision();
+        self.contract_at(&model, product, revision)
+    }
+
+    fn contract_at(&self, model: &Model, product: &ProductId, revision: u32) -> Result<Arc<CompiledContract>> {
+        let history = model.contract_of(product).ok_or_else(HubError::not_found)?;
+        let contract = history.at(revision).ok_or_else(HubError::not_found)?;
+        let key = (contract.id.clone(), revision, product.clone());
+        if let Some(compiled) = read(&self.inner().views.contracts, &key) {
+            return Ok(compiled);
+        }
+        let (schema, _, quality) = compile_contract(contract)?;
+        let rules =
+            Rules::compile(&contract.shape, revision).map_err(|error| HubError::of(error.code()).because(error))?;
+        let quality = contract.quality.iter().zip(quality).map(|(named, rule)| CompiledQuality {
+            name: named.name.clone(),
+            refuses: named.refuses,
+            rule,
+        });
+        let compiled = Arc::new(CompiledContract {
+            owner: history.owner.clone(),
+            contract: contract.clone(),
+            revision,
+            rules: Arc::new(rules),
+            product: ProductContext::new(history.owner.as_str(), product.as_str()),
+            schema,
+            quality: quality.collect(),
+            tagger: self.inner().keyring.tagger(&history.owner),
+        });
+        write(&self.inner().views.contracts).insert(key, compiled.clone());
+        Ok(compiled)
+    }
+
+    /// A grant's view, compiled.
+    pub(crate) fn grant_view(&self, grant: &Grant) -> Result<Arc<GrantView>> {
+        if let Some(view) = read(&self.inner().views.grants, &grant.id) {
+            return Ok(view);
+        }
+        let view = Arc::new(self.compile_grant(grant)?);
+        write(&self.inner().views.grants).insert(grant.id.clone(), view.clone());
+        Ok(view)
+    }
+
+    fn compile_grant(&self, grant: &Grant) -> Result<GrantView> {
+        let current = self.contract(&grant.product)?;
+        let tenant = self.inner().keyring.derive(&[b"views", current.owner.as_str().as_bytes()]);
+        let (consumer, id) = (grant.consumer.as_str(), grant.id.as_str());
+        let keys = ViewKeys::derive(&tenant, consumer, &grant.purpose, u64::from(grant.pseudonym_epoch), id);
+        let filter = grant.conditions.filter.as_deref().map(|text| self.compile_filter(text, grant, &keys));
+        let filter = filter.transpose()?;
+        let digest = digest(&current, &grant.conditions.view, Some(grant), filter.as_ref());
+        Ok(GrantView {
+            current,
+            spec: grant.conditions.view.clone(),
+            keys,
+            by_revision: Mutex::default(),
+            filter,
+            digest,
+        })
+    }
+
+    fn compile_filter(&self, text: &str, grant: &Grant, keys: &ViewKeys) -> Result<GrantFilter> {
+        let filter = RowFilter::compile(text).map_err(|error| HubError::of(codes::FILTER_INVALID).because(error))?;
+        let model = self.model();
+        let organization = model.organizations.get(&grant.consumer).map(|org| org.attributes.clone());
+        let mut attributes = organization.unwrap_or_default();
+        // What the owner asserts wins over what the operator vouches for.
+        attributes.extend(grant.conditions.attributes.clone());
+        attributes.insert("organization".into(), Value::from(grant.consumer.as_str()));
+        attributes.insert("purpose".into(), Value::from(grant.purpose.as_str()));
+        let contract = self.contract(&grant.product)?;
+        Ok(GrantFilter {
+            spec: filter_spec(&contract.contract, &filter),
+            known: canonical(&attributes),
+            reader: ReaderFacts::new(&attributes),
+            looks_at_time: filter.uses_now(),
+            filter,
+            keys: keys.clone(),
+            by_revision: Mutex::default(),
+        })
+    }
+
+    /// The owner's own view: everything, whatever its class.
+    pub(crate) fn owner_view(&self, product: &ProductId) -> Result<Arc<GrantView>> {
+        if let Some(view) = read(&self.inner().views.owners, product) {
+            return Ok(view);
+        }
+        let current = self.contract(product)?;
+        let spec = ViewSpec::reveal_all(current.contract.shape.classes());
+        let keys = ViewKeys::derive(&SecretBytes::random(), "", "", 0, "");
+        let digest = digest(&current, &spec, None, None);
+        let view = GrantView { current, spec, keys, by_revision: Mutex::default(), filter: None, digest };
+        let view = Arc::new(view);
+        write(&self.inner().views.owners).insert(product.clone(), view.clone());
+        Ok(view)
+    }
+
+    /// The view for events that were sealed under that revision of the contract.
+    pub(crate) fn view_for(&self, grant: &GrantView, product: &ProductId, revision: u32) -> Result<Arc<View>> {
+        self.view_in(&grant.by_revision, grant, &grant.spec, &grant.keys, product, revision)
+    }
+
+    /// The view that shows a filter what it looks at.
+    pub(crate) fn filter_view_for(
+        &self,
+        grant: &GrantView,
+        product: &ProductId,
+        revision: u32,
+    ) -> Result<Option<Arc<View>>> {
+        let Some(filter) = &grant.filter else { return Ok(None) };
+        self.view_in(&filter.by_revision, grant, &filter.spec, &filter.keys, product, revision).map(Some)
+    }
+
+    fn view_in(
+        &self,
+        compiled: &Mutex<HashMap<u32, Arc<View>>>,
+        grant: &GrantView,
+        spec: &ViewSpec,
+        keys: &ViewKeys,
+        product: &ProductId,
+        revision: u32,
+    ) -> Result<Arc<View>> {
+        let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = compiled.get(&revision) {
+            return Ok(view.clone());
+        }
+        let event = self.contract_at(&self.model(), product, revision)?;
+        let view = View::compile(&event.rules, &grant.current.rules, spec, keys.clone())
+            .map_err(|error| HubError::of(error.code()).because(error))?;
+        let view = Arc::new(view);
+        compiled.insert(revision, view.clone());
+        Ok(view)
+    }
+}
+
+/// Attributes as bytes: a map in the order of its names.
+fn canonical(attributes: &BTreeMap<String, Value>) -> Vec<u8> {
+    serde_json::to_vec(attributes).unwrap_or_default()
+}
+
+/// A filter is the owner's own rule, so it may look at any field, whatever the reader sees of it; and at no other.
+fn filter_spec(contract: &Contract, filter: &RowFilter) -> ViewSpec {
+    let looked_at: Vec<Pattern> = filter.paths().iter().filter_map(|path| Pattern::parse(path.as_str()).ok()).collect();
+    // What cannot be told is taken to be the whole event: all of it that has a name.
+    if looked_at.len() < filter.paths().len() || looked_at.iter().any(|path| path.segments().is_empty()) {
+        let classes = contract.shape.classes().into_iter().filter(|class| class.as_str() != Class::UNCLASSIFIED);
+        return ViewSpec::reveal_all(classes);
+    }
+    let matters = |at: &Pattern| {
+        let at = at.segments();
+        let related = |path: &Pattern| at.starts_with(path.segments()) || path.segments().starts_with(at);
+        !at.is_empty() && looked_at.iter().any(related)
+    };
+    let named = contract.shape.places().into_iter().map(|(at, _)| at);
+    let fields = named.filter(matters).map(|at| (at, Action::Reveal)).collect();
+    ViewSpec { classes: BTreeMap::new(), fields }
+}
+
+/// What tells two views apart: the contract, the actions, the filter with its reader, and, where stand-ins are made,
+/// for whom.
+fn digest(
+    contract: &CompiledContract,
+    spec: &ViewSpec,
+    grant: Option<&Grant>,
+    filter: Option<&GrantFilter>,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(b"tradelane/view/v1");
+    part(contract.contract.id.as_str().as_bytes());
+    part(&contract.revision.to_le_bytes());
+    part(&serde_json::to_vec(spec).unwrap_or_default());
+    let makes_stand_ins = spec.classes.values().chain(spec.fields.values());
+    let makes_stand_ins = makes_stand_ins.clone().any(|action| matches!(action, Action::Pseudonym | Action::Token));
+    if let Some(grant) = grant {
+        if makes_stand_ins {
+            part(grant.id.as_str().as_bytes());
+            part(grant.consumer.as_str().as_bytes());
+            part(grant.purpose.as_bytes());
+            part(&grant.pseudonym_epoch.to_le_bytes());
+        }
+        if let (Some(text), Some(filter)) = (&grant.conditions.filter, filter) {
+            part(text.as_bytes());
+            part(&filter.known);
+        }
+    }
+    hash.finish()
+}
