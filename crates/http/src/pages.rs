@@ -234,6 +234,7 @@ mod tests {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the product")]
     /// Holds a checked-in file against what the code makes; with `TRADELANE_BLESS=1` it is written instead.
     fn same_or_blessed(path: PathBuf, made: &str) {
         if std::env::var_os("TRADELANE_BLESS").is_some_and(|value| value == "1") {

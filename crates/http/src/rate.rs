@@ -4,14 +4,14 @@
 //! flood of new keys costs bounded memory. It knows nothing of requests.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config::Rate;
 
-const SHARDS: usize = 16;
-const KEYS_PER_SHARD: usize = 4_096;
+/// The most keys that one set remembers.
+const MAX_KEYS: usize = 65_536;
 
 /// What a bucket says of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,12 @@ impl Bucket {
 #[derive(Debug)]
 pub(crate) struct Buckets<K> {
     rate: Rate,
-    hasher: RandomState,
-    shards: Vec<Mutex<HashMap<K, Bucket>>>,
+    buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
     pub(crate) fn new(rate: Rate) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        Self { rate, hasher: RandomState::new(), shards }
+        Self { rate, buckets: Mutex::new(HashMap::new()) }
     }
 
     /// The rate that all of them keep.
@@ -72,13 +70,12 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 
     fn with(&self, key: &K, now: Duration, decide: impl FnOnce(&mut Bucket) -> bool) -> Verdict {
-        let shard = self.hasher.hash_one(key) as usize % SHARDS;
-        let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.len() >= KEYS_PER_SHARD && !shard.contains_key(key) {
-            make_room(&mut shard, &self.rate, now);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_KEYS && !buckets.contains_key(key) {
+            make_room(&mut buckets, &self.rate, now);
         }
         let full = Bucket { tokens: f64::from(self.rate.burst), at: now };
-        let bucket = shard.entry(key.clone()).or_insert(full);
+        let bucket = buckets.entry(key.clone()).or_insert(full);
         bucket.refill(&self.rate, now);
         let allowed = decide(bucket);
         let missing = (1.0 - bucket.tokens).max(0.0) / self.rate.per_second;
@@ -89,19 +86,19 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
 /// A full bucket is worth as much as none. If none is full, the fuller half goes (what was used least), so that a flood
 /// of new keys pays for this once in a while and not each time.
-fn make_room<K: Hash + Eq + Clone>(shard: &mut HashMap<K, Bucket>, rate: &Rate, now: Duration) {
-    shard.retain(|_, bucket| {
+fn make_room<K: Hash + Eq + Clone>(buckets: &mut HashMap<K, Bucket>, rate: &Rate, now: Duration) {
+    buckets.retain(|_, bucket| {
         bucket.refill(rate, now);
         bucket.tokens < f64::from(rate.burst)
     });
-    if shard.len() < KEYS_PER_SHARD {
+    if buckets.len() < MAX_KEYS {
         return;
     }
-    let mut fullness: Vec<f64> = shard.values().map(|bucket| bucket.tokens).collect();
+    let mut fullness: Vec<f64> = buckets.values().map(|bucket| bucket.tokens).collect();
     let middle = fullness.len() / 2;
     let (_, middle, _) = fullness.select_nth_unstable_by(middle, f64::total_cmp);
     let middle = *middle;
-    shard.retain(|_, bucket| bucket.tokens < middle);
+    buckets.retain(|_, bucket| bucket.tokens < middle);
 }
 
 #[cfg(test)]
@@ -138,7 +135,6 @@ mod tests {
         for key in 0..200_000u32 {
             buckets.take(&key, Duration::ZERO);
         }
-        let held: usize = buckets.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
-        assert!(held <= SHARDS * KEYS_PER_SHARD);
+        assert!(buckets.buckets.lock().unwrap().len() <= MAX_KEYS);
     }
 }

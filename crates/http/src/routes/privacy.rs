@@ -58,6 +58,7 @@ async fn explain(ask: Ask) -> Result<Audited<Reply>> {
 async fn detokenize(ask: Ask) -> Result<Audited<Reply>> {
     ask.no_query()?;
     let body: DetokenizeRequest = ask.json()?;
-    let value = ask.hub().detokenize(&ask.caller, &ask.product()?, &body.token).await?;
+    let grant = body.grant.parse().map_err(|_| wrong("grant", "a grant id"))?;
+    let value = ask.hub().detokenize(&ask.caller, &ask.product()?, &grant, &body.token).await?;
     Ok(value.map(|value| Reply::json(StatusCode::OK, &DetokenizedBody { value })))
 }

@@ -9,7 +9,7 @@ mod tls;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -73,7 +73,7 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Takes the address and reads or makes the certificate. Needs a Tokio runtime.
     pub async fn bind(config: HttpConfig, hub: Hub) -> Result<Self, ServeError> {
-        let acceptor = acceptor(&config)?;
+        let acceptor = acceptor(&config, hub.now().seconds())?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ServeError::Listen(config.listen, e))?;
         let limits = Arc::new(config.limits);
         let connections = Connections::new(limits.connections, limits.connections_per_peer);
@@ -191,20 +191,15 @@ fn protocol(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
     http
 }
 
-fn acceptor(config: &HttpConfig) -> Result<Option<TlsAcceptor>, ServeError> {
+/// `now` dates a development certificate, in seconds since the Unix epoch.
+fn acceptor(config: &HttpConfig, now: i64) -> Result<Option<TlsAcceptor>, ServeError> {
     let tls = match &config.transport {
         Transport::PlainLoopback if config.listen.ip().is_loopback() => return Ok(None),
         Transport::PlainLoopback => return Err(ServeError::PlainBeyondLoopback(config.listen)),
         Transport::Certificate { chain, key } => tls::from_files(chain, key)?,
-        Transport::Development { directory, names } => tls::development(directory, names, wall_clock())?,
+        Transport::Development { directory, names } => tls::development(directory, names, now)?,
     };
     Ok(Some(TlsAcceptor::from(Arc::new(tls))))
-}
-
-/// Certificates are dated when the listener starts: the one place where it reads the calendar.
-fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn is_of_connection(error: &io::Error) -> bool {

@@ -14,7 +14,8 @@ use crate::problem::Dialect;
 use crate::reply::Reply;
 
 /// What needs no escape in a path's part (RFC 3986, 3.3): `unreserved`, `:` and `@`.
-const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
+pub(super) const PART: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
 
 pub(super) fn routes(routes: &mut Vec<Route>) {
     let behaviour = words(&["rollback", "proceed"]);
@@ -26,7 +27,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .sends(202, "Location", text(), "The job.");
     let at = "/epcis/{product}/capture";
     routes.push(capturing(governed(Method::POST, at, post, capture)).takes(BodySize::Events));
-    let jobs_of = super::query::paged(operation("epcisCaptureJobs", "EPCIS", "Capture jobs, newest first")).answer(
+    let jobs_of = super::query::paged(operation("epcisCaptureJobs", "EPCIS", "Capture jobs")).answer(
         200,
         "The jobs.",
         JSON,
@@ -93,14 +94,14 @@ async fn jobs(ask: Ask) -> Result<Audited<Reply>> {
     check(&ask)?;
     let media = media(&ask)?;
     let mut query = ask.query()?;
-    let window = super::query::Window::take(&mut query)?;
+    let (size, after) = super::query::page(&mut query)?;
     query.finish()?;
     let product = ask.product()?;
-    let jobs = ask.hub().capture_jobs(&ask.caller, &product).await?;
+    let jobs = ask.hub().capture_jobs(&ask.caller, &product, after.as_deref(), size).await?;
     let expires = super::query::expires(ask.hub());
     Ok(jobs.map(|jobs| {
-        let (jobs, next) = window.of(jobs);
+        let next = jobs.last().filter(|_| jobs.len() == size).map(|job| job.id.clone());
         let reply = Reply::of(StatusCode::OK, media, serde_json::to_vec(&jobs).unwrap_or_default());
-        super::query::with_next(reply, &format!("/epcis/{product}/capture"), next.as_deref(), window.size, &expires)
+        super::query::with_next(reply, &format!("/epcis/{product}/capture"), next.as_deref(), size, &expires)
     }))
 }

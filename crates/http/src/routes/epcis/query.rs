@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
+use tradelane_hub::query::{EventPage, Vocabulary};
 use tradelane_hub::{Audited, Hub, HubError, Result};
 use tradelane_model::codes;
 
@@ -13,7 +14,7 @@ use crate::door::{Ask, Route, governed};
 use crate::params::{Params, whole};
 use crate::problem::Dialect;
 use crate::reply::Reply;
-use crate::routes::shapes::{Collection, NamedQuery};
+use crate::routes::shapes::Collection;
 
 const DEFAULT_PAGE: u64 = 30;
 const MAX_PAGE: u64 = 1_000;
@@ -33,9 +34,9 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
     push(Method::GET, "/epcis/{product}/events", found, |ask| Box::pin(events(ask)));
     let one = operation("epcisEvent", "EPCIS", "An event by its eventID").answer(
         200,
-        "The event.",
+        "An EPCISQueryDocument with the event.",
         JSON,
-        reference("EpcisEvent"),
+        reference("EpcisDocument"),
     );
     push(Method::GET, "/epcis/{product}/events/{event}", one, |ask| Box::pin(event(ask)));
 
@@ -116,23 +117,30 @@ fn queried(operation: Operation) -> Operation {
 }
 
 /// A part of a list.
-pub(super) struct Window {
+struct Window {
     start: usize,
-    pub(super) size: usize,
+    size: usize,
+}
+
+/// How many, and from which token on.
+pub(super) fn page(query: &mut Params) -> Result<(usize, Option<String>)> {
+    let size = query.number("perPage", 1, MAX_PAGE).map_err(parameter)?.unwrap_or(DEFAULT_PAGE);
+    let token = query.take("nextPageToken").map_err(parameter)?;
+    Ok((usize::try_from(size).unwrap_or(DEFAULT_PAGE as usize), token))
 }
 
 impl Window {
-    pub(super) fn take(query: &mut Params) -> Result<Self> {
-        let size = query.number("perPage", 1, MAX_PAGE).map_err(parameter)?.unwrap_or(DEFAULT_PAGE);
-        let start = match query.take("nextPageToken").map_err(parameter)? {
+    fn take(query: &mut Params) -> Result<Self> {
+        let (size, token) = page(query)?;
+        let start = match token {
             None => 0,
             Some(token) => whole(&token).and_then(|at| usize::try_from(at).ok()).ok_or_else(bad_token)?,
         };
-        Ok(Self { start, size: usize::try_from(size).unwrap_or(DEFAULT_PAGE as usize) })
+        Ok(Self { start, size })
     }
 
     /// The part, and the token of the next one.
-    pub(super) fn of<T>(&self, list: Vec<T>) -> (Vec<T>, Option<String>) {
+    fn of<T>(&self, list: Vec<T>) -> (Vec<T>, Option<String>) {
         let end = self.start.saturating_add(self.size);
         let next = (end < list.len()).then(|| end.to_string());
         (list.into_iter().skip(self.start).take(self.size).collect(), next)
@@ -185,33 +193,24 @@ async fn events(ask: Ask) -> Result<Audited<Reply>> {
 async fn find(ask: Ask, params: Vec<(String, String)>) -> Result<Audited<Reply>> {
     check(&ask)?;
     let media = media(&ask)?;
-    let product = ask.product()?;
-    let mut tokens = params.iter().filter(|(name, _)| name == "nextPageToken");
-    let token = tokens.next().map(|(_, token)| token.clone());
-    if tokens.next().is_some() {
-        return Err(bad_token());
-    }
-    let params: Vec<_> = params.into_iter().filter(|(name, _)| name != "nextPageToken").collect();
-    let page = ask.hub().epcis_query(&ask.caller, &product, &params, token.as_deref()).await?;
+    let page = ask.hub().epcis_query(&ask.caller, &ask.product()?, &params).await?;
+    found(&ask, media, page)
+}
+
+/// A page of events and the link to the next: the query as it was asked, on the path that it was asked on.
+fn found(ask: &Ask, media: &'static str, page: Audited<EventPage>) -> Result<Audited<Reply>> {
     let expires = expires(ask.hub());
-    // The link repeats the query on the path that it was asked on; a query that a name or a path holds is not repeated.
     let asked = ask.query()?.into_rest();
-    let path = ask.uri_path();
-    let query: Vec<String> = asked
-        .iter()
-        .filter(|(name, _)| name != "nextPageToken")
-        .map(|(name, value)| {
-            format!("{}={}", utf8_percent_encode(name, NON_ALPHANUMERIC), utf8_percent_encode(value, NON_ALPHANUMERIC))
-        })
-        .collect();
+    let again = asked.into_iter().filter(|(name, _)| name != "nextPageToken");
     Ok(page.map(|page| {
         let reply = Reply::of(StatusCode::OK, media, page.document);
         let Some(token) = page.next else { return reply };
-        let token = utf8_percent_encode(&token, NON_ALPHANUMERIC).to_string();
-        let joined = query.into_iter().chain([format!("nextPageToken={token}")]).collect::<Vec<_>>().join("&");
-        reply
-            .text_header("link", &format!("<{path}?{joined}>; rel=\"next\""))
-            .text_header("gs1-next-page-token-expires", &expires)
+        let pairs = again.chain([("nextPageToken".to_owned(), token)]).map(|(name, value)| {
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            format!("{}={}", encode(&name), encode(&value))
+        });
+        let link = format!("<{}?{}>; rel=\"next\"", ask.uri_path(), pairs.collect::<Vec<_>>().join("&"));
+        reply.text_header("link", &link).text_header("gs1-next-page-token-expires", &expires)
     }))
 }
 
@@ -224,39 +223,40 @@ async fn event(ask: Ask) -> Result<Audited<Reply>> {
 }
 
 /// The resource in the path, which the router does not know.
-fn resource(ask: &Ask) -> Result<&str> {
-    let resource = ask.path("resource");
-    if RESOURCES.contains(&resource) { Ok(resource) } else { Err(HubError::of(codes::NOT_FOUND)) }
+fn resource(ask: &Ask) -> Result<(Vocabulary, &'static str)> {
+    match ask.path("resource") {
+        "eventTypes" => Ok((Vocabulary::EventTypes, "eventType")),
+        "epcs" => Ok((Vocabulary::Epcs, "MATCH_anyEPC")),
+        "bizSteps" => Ok((Vocabulary::BizSteps, "EQ_bizStep")),
+        "bizLocations" => Ok((Vocabulary::BizLocations, "EQ_bizLocation")),
+        "readPoints" => Ok((Vocabulary::ReadPoints, "EQ_readPoint")),
+        "dispositions" => Ok((Vocabulary::Dispositions, "EQ_disposition")),
+        _ => Err(HubError::of(codes::NOT_FOUND)),
+    }
 }
 
 async fn values(ask: Ask) -> Result<Audited<Reply>> {
-    let dimension = resource(&ask)?.to_owned();
+    let (vocabulary, _) = resource(&ask)?;
     check(&ask)?;
     let media = media(&ask)?;
     let mut query = ask.query().map_err(parameter)?;
     let window = Window::take(&mut query)?;
     query.finish().map_err(parameter)?;
     let product = ask.product()?;
-    let values = ask.hub().epcis_values(&ask.caller, &product, &dimension).await?;
-    let expires = expires(ask.hub());
+    let values = ask.hub().epcis_values(&ask.caller, &product, vocabulary).await?;
+    let (expires, path) = (expires(ask.hub()), ask.uri_path().to_owned());
     Ok(values.map(|values| {
         let (members, next) = window.of(values);
-        with_next(
-            told(media, members),
-            &format!("/epcis/{product}/{dimension}"),
-            next.as_deref(),
-            window.size,
-            &expires,
-        )
+        with_next(told(media, members), &path, next.as_deref(), window.size, &expires)
     }))
 }
 
 async fn value(ask: Ask) -> Result<Audited<Reply>> {
-    let dimension = resource(&ask)?;
+    let (vocabulary, _) = resource(&ask)?;
     ask.no_query().map_err(parameter)?;
     check(&ask)?;
     let media = media(&ask)?;
-    let values = ask.hub().epcis_values(&ask.caller, &ask.product()?, dimension).await?;
+    let values = ask.hub().epcis_values(&ask.caller, &ask.product()?, vocabulary).await?;
     if !values.value().iter().any(|value| value == ask.path("value")) {
         return Err(HubError::of(codes::NOT_FOUND));
     }
@@ -264,14 +264,7 @@ async fn value(ask: Ask) -> Result<Audited<Reply>> {
 }
 
 async fn value_events(ask: Ask) -> Result<Audited<Reply>> {
-    let parameter_of = match resource(&ask)? {
-        "eventTypes" => "eventType",
-        "epcs" => "MATCH_anyEPC",
-        "bizSteps" => "EQ_bizStep",
-        "bizLocations" => "EQ_bizLocation",
-        "readPoints" => "EQ_readPoint",
-        _ => "EQ_disposition",
-    };
+    let (_, parameter_of) = resource(&ask)?;
     let mut params = ask.query().map_err(parameter)?.into_rest();
     if params.iter().any(|(name, _)| name == parameter_of) {
         return Err(HubError::new(
@@ -306,10 +299,12 @@ async fn create_query(ask: Ask) -> Result<Audited<Reply>> {
     if essence != JSON && essence != JSON_LD {
         return Err(HubError::of(codes::UNSUPPORTED_MEDIA));
     }
-    let body: NamedQuery = ask.json()?;
     let product = ask.product()?;
-    let stored = ask.hub().put_query(&ask.caller, &product, &body.name, body.query).await?;
-    Ok(stored.map(|()| Reply::new(StatusCode::CREATED).location(&format!("/epcis/{product}/queries/{}", body.name))))
+    let stored = ask.hub().put_query(&ask.caller, &product, ask.body.clone()).await?;
+    Ok(stored.map(|name| {
+        let name = utf8_percent_encode(&name, super::capture::PART);
+        Reply::new(StatusCode::CREATED).location(&format!("/epcis/{product}/queries/{name}"))
+    }))
 }
 
 async fn query(ask: Ask) -> Result<Audited<Reply>> {
@@ -318,8 +313,8 @@ async fn query(ask: Ask) -> Result<Audited<Reply>> {
     let media = media(&ask)?;
     let queries = ask.hub().queries(&ask.caller, &ask.product()?).await?;
     let name = ask.path("query");
-    let found =
-        queries.value().iter().find(|query| query.name == name).ok_or_else(|| HubError::of(codes::NOT_FOUND))?;
+    let found = queries.value().iter().find(|query| query["name"] == name);
+    let found = found.ok_or_else(|| HubError::of(codes::NOT_FOUND))?;
     let body = serde_json::to_vec(found).unwrap_or_default();
     Ok(queries.map(|_| Reply::of(StatusCode::OK, media, body)))
 }
@@ -331,12 +326,9 @@ async fn delete_query(ask: Ask) -> Result<Audited<Reply>> {
 }
 
 async fn query_events(ask: Ask) -> Result<Audited<Reply>> {
-    let mut page = ask.query().map_err(parameter)?;
-    let (size, token) = (page.take("perPage").map_err(parameter)?, page.take("nextPageToken").map_err(parameter)?);
-    page.finish().map_err(parameter)?;
-    let named = ask.hub().named_query(&ask.caller, &ask.product()?, ask.path("query"))?;
-    let mut params = named;
-    params.extend(size.map(|size| ("perPage".to_owned(), size)));
-    params.extend(token.map(|token| ("nextPageToken".to_owned(), token)));
-    find(ask, params).await
+    check(&ask)?;
+    let media = media(&ask)?;
+    let paging = ask.query().map_err(parameter)?.into_rest();
+    let page = ask.hub().run_query(&ask.caller, &ask.product()?, ask.path("query"), &paging).await?;
+    found(&ask, media, page)
 }

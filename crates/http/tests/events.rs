@@ -1,0 +1,209 @@
+//! Publishing and reading over HTTP: every form that events come and go in.
+
+mod support;
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use support::{World, example};
+use tradelane_http::ServerLimits;
+
+const EVENTS: &str = "/v1/products/acme-stock/events";
+
+fn stock() -> Vec<String> {
+    example("json/acme-stock.ndjson").lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_taken_in_every_form() {
+    let world = World::start().await;
+    let lines = stock();
+    let cloud = |i: usize| {
+        let data: Value = serde_json::from_str(&lines[i]).unwrap();
+        json!({ "specversion": "1.0", "id": format!("e-{i}"), "source": "/erp", "type": "stock", "data": data })
+    };
+    let forms = [
+        ("application/json", lines[0].clone(), 1),
+        ("application/json; charset=utf-8", format!("[{},{}]", lines[0], lines[1]), 2),
+        ("application/x-ndjson", format!("{}\n{}\n", lines[0], lines[1]), 2),
+        ("application/cloudevents+json", cloud(2).to_string(), 1),
+        ("application/cloudevents-batch+json", json!([cloud(3), cloud(4)]).to_string(), 2),
+    ];
+    let mut offset = 0;
+    for (media, body, count) in forms {
+        let answer = world.post(EVENTS).as_("acme-desk").body(media, body).send().await.must(201).json();
+        assert_eq!((answer["offset"].as_u64(), answer["count"].as_u64()), (Some(offset), Some(count)), "{media}");
+        offset += count;
+    }
+    let binary = world.post(EVENTS).as_("acme-desk").body("application/json", lines[5 % lines.len()].clone());
+    let binary = binary.header("ce-specversion", "1.0").header("ce-id", "e-9").header("ce-source", "/erp");
+    binary.header("ce-type", "stock").send().await.must(201);
+    let untyped = world.post(EVENTS).as_("acme-desk").body("application/json", lines[0].clone());
+    let lacking = untyped.header("ce-specversion", "1.0").send().await.must(400);
+    assert_eq!(lacking.json()["code"], "TL-1008");
+    let other = world.post(EVENTS).as_("acme-desk").body("text/plain", lines[0].clone()).send().await.must(415);
+    assert_eq!(other.json()["type"], "/errors/unsupported-media-type");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_breaks_the_contract_is_refused_with_its_place_or_set_aside() {
+    let world = World::start().await;
+    let mut bad: Value = serde_json::from_str(&stock()[0]).unwrap();
+    bad["sku"] = json!("not-a-sku");
+    let batch = format!("{}\n{bad}\n", stock()[0]);
+    let ask = || world.post(EVENTS).as_("acme-desk").body("application/x-ndjson", batch.clone());
+    let refused = ask().send().await.must(422);
+    let problem = refused.json();
+    assert_eq!(problem["code"], "TL-1002");
+    assert!(problem["places"][0]["pointer"].as_str().unwrap().ends_with("/sku"), "{problem}");
+    assert!(!refused.text().contains("not-a-sku"), "a problem never repeats a value");
+
+    let path = format!("{EVENTS}?on-error=quarantine");
+    let proceeding = world.post(&path).as_("acme-desk").body("application/x-ndjson", batch.clone());
+    let stored = proceeding.send().await.must(201).json();
+    assert_eq!(stored["count"], 1);
+    assert_eq!(stored["quarantined"][0]["index"], 1);
+    let kept = world.get("/v1/products/acme-stock/quarantine").as_("acme-desk").send().await.must(200).json();
+    assert_eq!(kept["events"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_with_an_idempotency_key_is_stored_once() {
+    let world = World::start().await;
+    let send = |body: String, key: &'static str| {
+        world.post(EVENTS).as_("acme-desk").header("idempotency-key", key).body("application/json", body).send()
+    };
+    let first = send(stock()[0].clone(), "\"k-1\"").await.must(201).json();
+    let again = send(stock()[0].clone(), "\"k-1\"").await.must(201).json();
+    assert_eq!((&first["offset"], &first["duplicate"]), (&again["offset"], &json!(false)));
+    assert_eq!(again["duplicate"], true);
+    let other = send(stock()[1].clone(), "\"k-1\"").await.must(422).json();
+    assert_eq!(other["code"], "TL-4001");
+    let unquoted = send(stock()[0].clone(), "k-1").await.must(400).json();
+    assert_eq!(unquoted["code"], "TL-1006");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gets_its_view_in_the_form_that_it_asks_for() {
+    let world = World::start().await;
+    let count = world.publish_stock().await;
+    let path = format!("{EVENTS}?from=earliest&limit=2");
+    let read = |media: &'static str| world.get(&path).as_("corner-desk").header("accept", media).send();
+
+    let lines = read("application/x-ndjson").await.must(200);
+    let parsed: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(parsed.len(), 2);
+    assert_eq!(parsed[1]["offset"], 1);
+    assert!(parsed[0]["event"].get("countedBy").is_none() && parsed[0]["event"].get("reserved").is_none());
+    assert_eq!(parsed[0]["event"]["onHand"], 900, "rounded down to a hundred");
+    assert_eq!(lines.header("tradelane-next"), "2");
+    assert_eq!(lines.header("link"), "</v1/products/acme-stock/events?from=2>; rel=\"next\"");
+    assert_eq!(lines.header("cache-control"), "no-store");
+
+    let page = read("application/json").await.must(200).json();
+    assert_eq!(page["events"], json!(parsed));
+    assert_eq!((&page["next"], &page["end"]), (&json!(2), &json!(count)));
+
+    let cloud = read("application/cloudevents-batch+json").await.must(200).json();
+    assert_eq!(cloud[1]["id"], "1");
+    assert_eq!(cloud[1]["data"], parsed[1]["event"]);
+
+    read("text/html").await.must(406);
+    let owner = world.get(&path).as_("acme-desk").send().await.must(200);
+    let own: Value = serde_json::from_str(owner.text().lines().next().unwrap()).unwrap();
+    assert_eq!(own["event"], serde_json::from_str::<Value>(&stock()[0]).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_reader_is_answered_when_an_event_comes() {
+    let world = World::start().await;
+    let path = format!("{EVENTS}?from=latest&wait=30");
+    let waiting = world.get(&path).as_("corner-desk").send();
+    let publishing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.publish_stock().await
+    };
+    let (answer, count) = tokio::join!(waiting, publishing);
+    assert_eq!(answer.must(200).text().lines().count() as u64, count);
+}
+
+/// Reads an event stream until what was read contains `needle`.
+async fn until(body: &mut Incoming, needle: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(needle) {
+        let frame = tokio::time::timeout(Duration::from_secs(60), body.frame()).await.expect("in time");
+        let Some(frame) = frame else { panic!("the stream ended after {text}") };
+        if let Ok(data) = frame.expect("a frame").into_data() {
+            text.push_str(std::str::from_utf8(&data).expect("text"));
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_stream_goes_on_where_it_was_cut_and_ends_with_its_grant() {
+    let world = World::start().await;
+    let count = world.publish_stock().await;
+    let open = |last: Option<u64>| {
+        let ask = world.get(EVENTS).as_("corner-desk").header("accept", "text/event-stream");
+        match last {
+            Some(last) => ask.header("last-event-id", &last.to_string()),
+            None => ask,
+        }
+    };
+    let response = open(None).open().await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert!(response.headers().contains_key("tradelane-receipt"));
+    let mut body = response.into_body();
+    let first = until(&mut body, &format!("id: {}\n", count - 1)).await;
+    assert!(first.starts_with("retry: "), "{first}");
+    assert_eq!(first.matches("\ndata: ").count() as u64, count);
+    drop(body);
+
+    let mut body = open(Some(count - 2)).open().await.into_body();
+    let rest = until(&mut body, &format!("id: {}\n", count - 1)).await;
+    assert!(!rest.contains(&format!("id: {}\n", count - 2)), "{rest}");
+
+    world.publish_stock().await;
+    until(&mut body, &format!("id: {}\n", 2 * count - 1)).await;
+    let revoke = world.post("/v1/grants/acme-stock-corner/revoke").as_("acme-desk").json(&json!({ "reason": "Over." }));
+    revoke.send().await.must(200);
+    let end = until(&mut body, "event: revoked\n").await;
+    assert!(end.contains("\"code\":\"TL-300"), "{end}");
+    while let Some(frame) = body.frame().await {
+        assert!(
+            frame.expect("an orderly end").into_data().is_ok_and(|data| data.is_empty() || data.starts_with(b"data"))
+        );
+    }
+    let after = world.get(EVENTS).as_("corner-desk").send().await;
+    assert_eq!(after.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_ends_its_event_stream() {
+    let limits = ServerLimits { heartbeat: Duration::from_millis(200), ..ServerLimits::default() };
+    let world = World::with(limits).await;
+    let body = json!({ "kind": "api-key", "lifetimeSeconds": 60 });
+    let issued =
+        world.post("/v1/principals/corner-desk/credentials").as_("corner-desk").json(&body).send().await.must(201);
+    let issued = issued.json();
+    let ask = world.get(EVENTS).key(issued["secret"].as_str().unwrap()).header("accept", "text/event-stream");
+    let mut stream = ask.open().await.into_body();
+    until(&mut stream, "retry: ").await;
+    let path = format!("/v1/credentials/{}", issued["id"].as_str().unwrap());
+    world.ask(http::Method::DELETE, &path).as_("corner-desk").send().await.must(204);
+    until(&mut stream, "event: revoked\n").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_stops_tells_its_event_streams() {
+    let mut world = World::start().await;
+    let ask = world.get(EVENTS).as_("corner-desk").header("accept", "text/event-stream");
+    let mut stream = ask.open().await.into_body();
+    until(&mut stream, "retry: ").await;
+    let stopped = world.stop();
+    until(&mut stream, "event: closing\n").await;
+    tokio::time::timeout(Duration::from_secs(30), stopped).await.expect("in time").expect("an orderly end");
+}
