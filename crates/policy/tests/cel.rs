@@ -253,6 +253,12 @@ proptest! {
         prop_assert_eq!(before, compiled.evaluate_json(&changed, &reader, NOW));
     }
 
+}
+
+proptest! {
+    // Each refused text costs the parser its attempts to recover.
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn hostile_text_never_panics(text in "\\PC{0,80}") {
         let _ = RowFilter::compile(&text);
