@@ -70,8 +70,10 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
     };
     line("copy", copy);
     for (name, actions) in views() {
-        let views: Vec<View> =
-            rules.iter().map(|rules| View::compile(rules, rules, &spec(actions), view_keys(&secret)).expect("compiles")).collect();
+        let views: Vec<View> = rules
+            .iter()
+            .map(|rules| View::compile(rules, rules, &spec(actions), view_keys(&secret)).expect("compiles"))
+            .collect();
         let mut scratch = Scratch::default();
         let ns = best(|| {
             for (i, event) in events.iter().enumerate() {
@@ -85,7 +87,8 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
         let ns = best(|| {
             for (i, record) in records.iter().enumerate() {
                 out.clear();
-                let event = OpenedEvent::open_with(record, &product, &keys, std::mem::take(&mut buffer)).expect("opens");
+                let event =
+                    OpenedEvent::open_with(record, &product, &keys, std::mem::take(&mut buffer)).expect("opens");
                 views[kind(i)].render(&event, &keys, &mut scratch, &mut out).expect("renders");
                 std::hint::black_box(&out);
                 buffer = event.into_buffer();
@@ -93,36 +96,51 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
         });
         line(&format!("  open + {name}"), ns);
     }
-    line("peer: DOM, mask all, serialize", best(|| {
-        for (i, json) in documents.iter().enumerate() {
-            std::hint::black_box(bench_docs::peer_mask(json, &shapes[kind(i)]));
-        }
-    }));
-    line("peer: serde_json parse", best(|| {
-        for json in &documents {
-            std::hint::black_box(serde_json::from_slice::<serde_json::Value>(json).expect("valid"));
-        }
-    }));
-    line("parse", best(|| {
-        for json in &documents {
-            std::hint::black_box(tape.parse(json, &Limits::EVENT).expect("valid").node_count());
-        }
-    }));
-    line("parse + locate", best(|| {
-        for (i, json) in documents.iter().enumerate() {
-            let doc = tape.parse(json, &Limits::EVENT).expect("valid");
-            std::hint::black_box(rules[kind(i)].locate(doc, &tagger).expect("located"));
-        }
-    }));
-    line("parse + locate + seal", best(|| {
-        for (i, json) in documents.iter().enumerate() {
-            out.clear();
-            let doc = tape.parse(json, &Limits::EVENT).expect("valid");
-            let located = rules[kind(i)].locate(doc, &tagger).expect("located");
-            located.seal(&product, &keys.log, &keys, &mut out).expect("sealed");
-            std::hint::black_box(&out);
-        }
-    }));
+    line(
+        "peer: DOM, mask all, serialize",
+        best(|| {
+            for (i, json) in documents.iter().enumerate() {
+                std::hint::black_box(bench_docs::peer_mask(json, &shapes[kind(i)]));
+            }
+        }),
+    );
+    line(
+        "peer: serde_json parse",
+        best(|| {
+            for json in &documents {
+                std::hint::black_box(serde_json::from_slice::<serde_json::Value>(json).expect("valid"));
+            }
+        }),
+    );
+    line(
+        "parse",
+        best(|| {
+            for json in &documents {
+                std::hint::black_box(tape.parse(json, &Limits::EVENT).expect("valid").node_count());
+            }
+        }),
+    );
+    line(
+        "parse + locate",
+        best(|| {
+            for (i, json) in documents.iter().enumerate() {
+                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
+                std::hint::black_box(rules[kind(i)].locate(doc, &tagger).expect("located"));
+            }
+        }),
+    );
+    line(
+        "parse + locate + seal",
+        best(|| {
+            for (i, json) in documents.iter().enumerate() {
+                out.clear();
+                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
+                let located = rules[kind(i)].locate(doc, &tagger).expect("located");
+                located.seal(&product, &keys.log, &keys, &mut out).expect("sealed");
+                std::hint::black_box(&out);
+            }
+        }),
+    );
 }
 
 /// Nanoseconds per document, the best of some rounds.

@@ -168,9 +168,7 @@ pub fn peer_mask(json: &[u8], shape: &Shape) -> Option<Vec<u8>> {
 fn remove_classified(value: &mut Value, place: &Place) {
     match value {
         Value::Object(members) => members.retain(|name, value| match place.properties.get(name) {
-            Some(child) if child.is_leaf() => {
-                child.class.as_ref().is_some_and(|class| class.as_str() == Class::PUBLIC)
-            }
+            Some(child) if child.is_leaf() => child.class.as_ref().is_some_and(|class| class.as_str() == Class::PUBLIC),
             Some(child) => {
                 remove_classified(value, child);
                 true
@@ -251,8 +249,22 @@ impl Random {
 
     fn word(&mut self) -> &'static str {
         const WORDS: [&str; 16] = [
-            "bearing", "gasket", "insulin", "housing", "catalyst", "bracket", "solvent", "filament", "turbine", "cartridge",
-            "membrane", "coupling", "resistor", "laminate", "adhesive", "compressor",
+            "bearing",
+            "gasket",
+            "insulin",
+            "housing",
+            "catalyst",
+            "bracket",
+            "solvent",
+            "filament",
+            "turbine",
+            "cartridge",
+            "membrane",
+            "coupling",
+            "resistor",
+            "laminate",
+            "adhesive",
+            "compressor",
         ];
         WORDS[(self.next() % 16) as usize]
     }

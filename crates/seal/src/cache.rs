@@ -115,7 +115,10 @@ mod tests {
         stand_ins.push(Some(b"c"));
         cache.insert(&[7; 16], stand_ins);
         let found = cache.get(&[7; 16]).unwrap();
-        assert_eq!((found.get(0), found.get(1), found.get(2)), (Some(Some(&b"ab"[..])), Some(None), Some(Some(&b"c"[..]))));
+        assert_eq!(
+            (found.get(0), found.get(1), found.get(2)),
+            (Some(Some(&b"ab"[..])), Some(None), Some(Some(&b"c"[..])))
+        );
         assert_eq!(found.get(3), None);
         cache.clear();
         assert!(cache.get(&[7; 16]).is_none());

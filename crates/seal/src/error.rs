@@ -13,7 +13,9 @@ pub enum ShapeError {
     #[error("the contract uses more than 64 classes; merge some")]
     TooManyClasses,
     /// A subject inside an array that its field is not inside.
-    #[error("the subject {subject} of {at} is inside an array that {at} is not inside, so it names no single person; move it")]
+    #[error(
+        "the subject {subject} of {at} is inside an array that {at} is not inside, so it names no single person; move it"
+    )]
     AmbiguousSubject {
         /// The field.
         at: Pattern,
@@ -78,7 +80,9 @@ impl SealError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// A field action for a place that the contract does not name.
-    #[error("the view has an action for {0}, which the contract does not name as a place of its own; name it in the contract first")]
+    #[error(
+        "the view has an action for {0}, which the contract does not name as a place of its own; name it in the contract first"
+    )]
     UnknownField(Pattern),
     /// Values that are not sealed have no key from which a token could be derived.
     #[error("the view makes tokens of {at}, which is {class}; tokens are for sealed classes (confidential and above)")]

@@ -38,11 +38,7 @@ pub struct FieldExplanation {
 impl View {
     /// Explains an event, field by field, in the order of the document. Fields of erased people are not listed: nothing is
     /// known of them.
-    pub fn explain(
-        &self,
-        event: &OpenedEvent<'_>,
-        keys: &dyn OpeningKeys,
-    ) -> Result<Vec<FieldExplanation>, Withheld> {
+    pub fn explain(&self, event: &OpenedEvent<'_>, keys: &dyn OpeningKeys) -> Result<Vec<FieldExplanation>, Withheld> {
         let mut scratch = Scratch::default();
         let mut shown = Vec::new();
         self.render(event, keys, &mut scratch, &mut shown)?;
@@ -56,7 +52,8 @@ impl View {
             Path::Fast(splice) => (&*self.event, splice),
             Path::Slow { rules, splice, .. } => (&**rules, splice),
         };
-        let mut explainer = Explainer { rules, splice, shown: shown.root(), pointer: String::new(), fields: Vec::new() };
+        let mut explainer =
+            Explainer { rules, splice, shown: shown.root(), pointer: String::new(), fields: Vec::new() };
         explainer.value(clear.root(), 0);
         Ok(explainer.fields)
     }

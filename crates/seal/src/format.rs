@@ -151,12 +151,7 @@ impl Section {
     pub(crate) fn from_bytes(bytes: &[u8; SECTION_LEN]) -> Self {
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let (_, tag) = bytes.split_last_chunk::<TAG_LEN>().unwrap_or((&[], &[0; TAG_LEN]));
-        Self {
-            key: u64::from(word(0)) | u64::from(word(4)) << 32,
-            offset: word(8),
-            len: word(12),
-            tag: *tag,
-        }
+        Self { key: u64::from(word(0)) | u64::from(word(4)) << 32, offset: word(8), len: word(12), tag: *tag }
     }
 }
 
@@ -294,7 +289,8 @@ mod tests {
         assert_eq!(Header::read(&header.to_bytes()), Some(header));
         let section = Section { key: 0x0102_0304_0506_0708, offset: 5, len: 6, tag: [7; 16] };
         assert_eq!(Section::from_bytes(&section.to_bytes()), section);
-        let hole = Hole { at: 1, len: 2, rule: 3, place: Hole::place(4, true, ValueKind::String), prefix: 5, suffix: 6 };
+        let hole =
+            Hole { at: 1, len: 2, rule: 3, place: Hole::place(4, true, ValueKind::String), prefix: 5, suffix: 6 };
         assert_eq!(Hole::from_bytes(&hole.to_bytes()), hole);
         assert_eq!((hole.section(), hole.is_last(), hole.kind()), (4, true, ValueKind::String));
     }

@@ -172,17 +172,22 @@ impl<'d> Walk<'_, 'd> {
     }
 
     fn members(&mut self, node: Node<'d>, index: u32, place: &PlaceRule) -> Result<(), LocateError> {
+        let rules = self.rules;
         let mut members = node.members();
-        let mut current = members.next();
-        while let Some((key, value)) = current {
-            current = members.next();
+        while let Some((key, value)) = members.next() {
+            let child = place.member(key).or(place.any_property);
+            let known = child.and_then(|child| Some((child, rules.place(child)?)));
+            let verdict = known.map(|(child, place)| rules.decide(child, place, value.kind()));
+            if verdict == Some(Verdict::Public) {
+                continue;
+            }
             let around = Surroundings {
                 name: Some(key.range().start as u32),
-                next: current.map(|(next, _)| next.range().start as u32),
+                next: members.clone().next().map(|(next, _)| next.range().start as u32),
             };
-            match place.member(key).or(place.any_property) {
-                Some(child) => self.value(value, child, around)?,
-                None => self.member(value, place, (index as RuleId) << 1 | 1, around)?,
+            match (known, verdict) {
+                (Some((child, place)), Some(verdict)) => self.enter(value, child, place, verdict, around)?,
+                _ => self.member(value, place, (index as RuleId) << 1 | 1, around)?,
             }
         }
         Ok(())

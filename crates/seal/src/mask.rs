@@ -231,7 +231,10 @@ mod tests {
     fn a_value_spelled_in_two_ways_has_one_pseudonym() {
         let pseudonym = |kind, raw| shown(Change::Pseudonym, kind, raw).unwrap();
         assert_eq!(pseudonym(ValueKind::String, r#""Anna""#), pseudonym(ValueKind::String, r#""\u0041nna""#));
-        assert_eq!(pseudonym(ValueKind::Object, r#"{"a":1,"b":2.0}"#), pseudonym(ValueKind::Object, r#"{ "b":2, "a":1 }"#));
+        assert_eq!(
+            pseudonym(ValueKind::Object, r#"{"a":1,"b":2.0}"#),
+            pseudonym(ValueKind::Object, r#"{ "b":2, "a":1 }"#)
+        );
         assert_ne!(pseudonym(ValueKind::String, r#""1""#), pseudonym(ValueKind::Number, "1"));
     }
 }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use tradelane_model::Class;
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::{Place, Shape, Types};
-use tradelane_model::Class;
 use tradelane_tape::{Key, Kind, Name};
 
 use crate::error::ShapeError;

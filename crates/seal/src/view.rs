@@ -56,11 +56,7 @@ pub(crate) enum Path {
     /// Spliced as they are stored.
     Fast(Splice),
     /// Revealed, located under `rules`, then spliced.
-    Slow {
-        reveal: Splice,
-        rules: Box<Rules>,
-        splice: Splice,
-    },
+    Slow { reveal: Splice, rules: Box<Rules>, splice: Splice },
 }
 
 /// What to do at each hole, by its rule.
@@ -251,9 +247,7 @@ pub(crate) fn decide_all(current: &Rules, spec: &ViewSpec) -> Result<Vec<Decisio
 fn decide_named(current: &Rules, spec: &ViewSpec, place: &PlaceRule) -> Result<Decision, ViewError> {
     let class = current.classes.get(usize::from(place.class)).cloned().unwrap_or_else(Class::unclassified);
     let decision = match field_action(spec, &place.pattern) {
-        Some((pattern, action)) => {
-            Decision { action: action.clone(), by_field: Some(pattern), class: place.class }
-        }
+        Some((pattern, action)) => Decision { action: action.clone(), by_field: Some(pattern), class: place.class },
         None => Decision { action: spec.class_action(&class), by_field: None, class: place.class },
     };
     if decision.action == Action::Token && place.handling != Handling::Sealed {
@@ -293,9 +287,11 @@ fn field_action<'s>(spec: &'s ViewSpec, at: &Pattern) -> Option<(Pattern, &'s Ac
 /// Public places that this view does not simply show: they must become holes, which only the slow path can do.
 fn marked(current: &Rules, decisions: &[Decision]) -> BTreeSet<Pattern> {
     let named = decisions.iter().step_by(2);
-    let marked = current.places.iter().zip(named).filter(|(place, decision)| {
-        place.handling == Handling::Public && decision.action != Action::Reveal
-    });
+    let marked = current
+        .places
+        .iter()
+        .zip(named)
+        .filter(|(place, decision)| place.handling == Handling::Public && decision.action != Action::Reveal);
     marked.map(|(place, _)| place.pattern.clone()).collect()
 }
 
@@ -330,7 +326,8 @@ fn decision(decisions: &[Decision], place: u32, unnamed: usize) -> Option<&Decis
 /// Would the current contract cut the same holes at this place?
 fn same_cut(event: &PlaceRule, current: &PlaceRule) -> bool {
     let types = current.types == Types::ANY || (event.types != Types::ANY && current.types.has(event.types));
-    let containers = event.leaf || (event.has_members() == current.has_members() && event.items.is_some() == current.items.is_some());
+    let containers = event.leaf
+        || (event.has_members() == current.has_members() && event.items.is_some() == current.items.is_some());
     types && event.leaf == current.leaf && event.hides_name == current.hides_name && containers
 }
 

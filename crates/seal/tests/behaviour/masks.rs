@@ -21,7 +21,8 @@ const SHAPE: &[(&str, &str)] = &[
 
 #[test]
 fn reveal_all_returns_the_original_bytes() {
-    let json = "{ \"price\" :\t1.50e+2 ,\r\n \"driver\":\"\\u0041n\\/na\", \"zz\\u007a\" : [ {} , null ],\"id\" : \"x\" }  ";
+    let json =
+        "{ \"price\" :\t1.50e+2 ,\r\n \"driver\":\"\\u0041n\\/na\", \"zz\\u007a\" : [ {} , null ],\"id\" : \"x\" }  ";
     let rules = rules(SHAPE);
     assert_eq!(shown(SHAPE, &reveal_all(&rules), json), json);
 }
@@ -62,7 +63,10 @@ fn masks_keep_the_type() {
 
 #[test]
 fn a_field_action_wins_over_its_class() {
-    let spec = spec(&[("pii", Action::Redact)], &[("/stops/*/name", Action::Partial { first: 1, last: 0 }), ("/price", Action::Reveal)]);
+    let spec = spec(
+        &[("pii", Action::Redact)],
+        &[("/stops/*/name", Action::Partial { first: 1, last: 0 }), ("/price", Action::Reveal)],
+    );
     let json = r#"{"price":7,"driver":"Anna","stops":[{"name":"Bob"},{"name":"J\u00f6rg"}]}"#;
     assert_eq!(shown(SHAPE, &spec, json), r#"{"price":7,"driver":"***","stops":[{"name":"B***"},{"name":"J***"}]}"#);
 }
@@ -196,7 +200,10 @@ fn explain_tells_each_field_its_rule_and_what_is_seen() {
     let line = |at: &str| fields.iter().find(|field| field.pointer == at).unwrap();
     assert_eq!(fields.len(), 5);
     assert_eq!((line("/id").class.as_str(), line("/id").rendered.as_deref()), ("public", Some("1")));
-    assert_eq!((line("/price").by_field.clone(), line("/price").rendered.as_deref()), (Some(pattern("/price")), Some(r#""7***""#)));
+    assert_eq!(
+        (line("/price").by_field.clone(), line("/price").rendered.as_deref()),
+        (Some(pattern("/price")), Some(r#""7***""#))
+    );
     assert!(line("/driver").has_subject && line("/driver").named);
     assert_eq!(line("/stops/0/name").rendered.as_deref(), Some(r#""***""#));
     let unnamed = line("/stops/0/a~0b");

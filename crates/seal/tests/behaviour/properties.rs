@@ -184,7 +184,8 @@ fn spellings(mark: &str) -> Vec<Vec<u8>> {
     let escaped: String = mark.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
     let hex: String = mark.bytes().map(|byte| format!("{byte:02x}")).collect();
     let utf16 = |bytes: fn(u16) -> [u8; 2]| mark.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
-    let mut all = vec![mark.as_bytes().to_vec(), escaped.into_bytes(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
+    let mut all =
+        vec![mark.as_bytes().to_vec(), escaped.into_bytes(), hex.to_uppercase().into_bytes(), hex.into_bytes()];
     all.push(utf16(u16::to_le_bytes));
     all.push(utf16(u16::to_be_bytes));
     for shift in 0..3 {

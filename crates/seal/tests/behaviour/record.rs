@@ -15,8 +15,7 @@ const SHAPE: &[(&str, &str)] = &[
     ("/people/*/role", "public"),
 ];
 
-const EVENT: &str =
-    r#"{"id":1,"note":"n","price":42,"people":[{"id":"p1","name":"Anna","role":"a"},{"id":"p2","name":"Bob","role":"b"}]}"#;
+const EVENT: &str = r#"{"id":1,"note":"n","price":42,"people":[{"id":"p1","name":"Anna","role":"a"},{"id":"p2","name":"Bob","role":"b"}]}"#;
 
 #[test]
 fn every_flipped_bit_is_an_error_and_never_another_event() {
@@ -163,7 +162,11 @@ fn an_erased_person_is_gone_from_reclassified_events_too() {
     let mut later = SHAPE.to_vec();
     later[0] = ("/id", "confidential");
     let now = std::sync::Arc::new(tradelane_seal::Rules::compile(&shape(&later), 2).unwrap());
-    let view = tradelane_seal::View::compile(&old, &now, &spec(&[("pii", Action::Reveal)], &[]), view_keys("r")).unwrap();
+    let view =
+        tradelane_seal::View::compile(&old, &now, &spec(&[("pii", Action::Reveal)], &[]), view_keys("r")).unwrap();
     assert!(!view.is_fast());
-    assert_eq!(render(&view, &keys, &record), r#"{"note":"n","people":[{"id":"p1","name":"Anna","role":"a"},{"role":"b"}]}"#);
+    assert_eq!(
+        render(&view, &keys, &record),
+        r#"{"note":"n","people":[{"id":"p1","name":"Anna","role":"a"},{"role":"b"}]}"#
+    );
 }
