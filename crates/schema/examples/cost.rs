@@ -6,6 +6,7 @@
 //! ```
 
 #![allow(clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "measures time")]
 
 use serde_json::{Value, json};
 use std::error::Error;

@@ -11,6 +11,7 @@
 //! Without a number it takes times instead, beside serde_json's DOM.
 
 #![allow(clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "measures time")]
 
 use std::hint::black_box;
 use std::time::Instant;
