@@ -122,7 +122,7 @@ impl Contract {
         if text.len() > MAX_TEXT {
             return Err(wrong("", format!("a contract has at most {MAX_TEXT} bytes")));
         }
-        let document: Value = serde_saphyr::from_str(text).map_err(|e| wrong("", format!("not YAML: {e}")))?;
+        let document: Value = yaml(text).map_err(|e| wrong("", format!("not YAML: {e}")))?;
         Self::read(&document, text)
     }
 
@@ -178,6 +178,11 @@ fn name_epcis_context(shape: &mut Shape) {
     if let (Ok(at), class) = (Pattern::parse("/@context"), Class::named(Class::PUBLIC)) {
         shape.add_rule(&FieldRule { at, class, subject: None });
     }
+}
+
+/// A YAML document. Only `true` and `false` are booleans (YAML 1.2): `unit: y` and `region: no` are text.
+pub(crate) fn yaml(text: &str) -> Result<Value, serde_saphyr::Error> {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { strict_booleans: true })
 }
 
 fn text_at<'a>(document: &'a Value, pointer: &str) -> Option<&'a str> {
@@ -458,6 +463,13 @@ customProperties:
         assert_eq!(contract.json_schema["properties"]["lines"]["items"]["required"], json!(["qty"]));
         assert_eq!(contract.json_schema["properties"]["customer"]["properties"]["email"]["format"], json!("email"));
         assert!(contract.shape.place(&Pattern::parse("/notes/{}").unwrap()).is_some());
+    }
+
+    #[test]
+    fn a_year_and_norway_are_text() {
+        let contract = Contract::parse(&ORDERS.replace("unit: d", "unit: y").replace("region: eu", "region: no")).unwrap();
+        assert_eq!(contract.retention, Some(30 * 365 * 86_400));
+        assert_eq!(contract.region.as_deref(), Some("no"));
     }
 
     #[test]

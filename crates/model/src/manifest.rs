@@ -115,7 +115,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 fn parse_one(text: &str) -> Result<Manifest, String> {
-    let document: Value = serde_saphyr::from_str(text).map_err(|e| format!("not YAML: {e}"))?;
+    let document: Value = crate::contract::yaml(text).map_err(|e| format!("not YAML: {e}"))?;
     let kind = document.get("kind").and_then(Value::as_str).ok_or("has no `kind`")?;
     if kind == "DataContract" {
         let owner =
