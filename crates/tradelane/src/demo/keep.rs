@@ -14,6 +14,7 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
     let (client_id, client_secret) = (text(&secret, "id"), keys::secret_of(&secret));
     let (url, ca) = (stage.started.url.clone(), stage.ca.display().to_string());
     let out = stage.out;
+    let product = if stage.known("input").is_null() { super::story::PRODUCT } else { super::own::PRODUCT };
     stage.say(format!("address      {url}   (API description at {url}/docs)"));
     stage.say(format!("authority    {ca}"));
     for principal in [OPERATOR].into_iter().chain(PRINCIPALS) {
@@ -23,7 +24,7 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
     let lines = [
         format!("curl --cacert {ca} -H 'Authorization: Bearer {}' {url}/v1/products", stage.key("corner-desk")),
         format!(
-            "curl --cacert {ca} -H 'Authorization: Bearer {}' -H 'Accept: application/x-ndjson' '{url}/v1/products/acme-shipments/events?from=earliest&limit=2'",
+            "curl --cacert {ca} -H 'Authorization: Bearer {}' -H 'Accept: application/x-ndjson' '{url}/v1/products/{product}/events?from=earliest&limit=2'",
             stage.key("medidis-desk")
         ),
         format!(
@@ -32,12 +33,12 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
         ),
         format!("curl --cacert {ca} -u {client_id}:{client_secret} -d grant_type=client_credentials {url}/oauth/token"),
         format!(
-            "curl --cacert {ca} -H 'Authorization: Bearer {}' '{url}/epcis/acme-shipments/events?eventType=ObjectEvent&EQ_bizStep=shipping&perPage=2'",
+            "curl --cacert {ca} -H 'Authorization: Bearer {}' '{url}/epcis/{product}/events?eventType=ObjectEvent&EQ_bizStep=shipping&perPage=2'",
             stage.key("northline-desk")
         ),
         format!("curl --cacert {ca} {url}/tlog/checkpoint"),
         format!(
-            "TRADELANE_URL={url} TRADELANE_CA={ca} TRADELANE_KEY={} tradelane explain acme-shipments --as medidis --offset 6",
+            "TRADELANE_URL={url} TRADELANE_CA={ca} TRADELANE_KEY={} tradelane explain {product} --as medidis --offset 5",
             stage.key("acme-desk")
         ),
     ];
