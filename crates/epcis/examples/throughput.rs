@@ -11,7 +11,8 @@ use tradelane_tape::{Limits, Tape};
 
 /// An ObjectEvent of about 1 KiB, with the fields that one usually has.
 fn event(number: usize) -> Vec<u8> {
-    let epcs: Vec<String> = (0..8).map(|at| format!("\"urn:epc:id:sgtin:9521321.012345.{}\"", number * 8 + at)).collect();
+    let epcs: Vec<String> =
+        (0..8).map(|at| format!("\"urn:epc:id:sgtin:9521321.012345.{}\"", number * 8 + at)).collect();
     format!(
         r#"{{"type":"ObjectEvent","eventID":"urn:uuid:0b5e2a52-6d3c-4c0d-9e0f-{number:012x}","eventTime":"2026-03-01T08:30:00.{:03}+01:00","eventTimeZoneOffset":"+01:00","epcList":[{}],"action":"OBSERVE","bizStep":"shipping","disposition":"in_transit","readPoint":{{"id":"urn:epc:id:sgln:9521321.00001.dock-3"}},"bizLocation":{{"id":"https://id.gs1.org/414/9521321000018"}},"bizTransactionList":[{{"type":"po","bizTransaction":"urn:epcglobal:cbv:bt:9521321000008:{number}"}}],"sourceList":[{{"type":"owning_party","source":"urn:epc:id:pgln:9521321.00000"}}],"destinationList":[{{"type":"owning_party","destination":"urn:epc:id:pgln:9521987.00000"}}],"lane:driver":"A. Example","lane:temperature":4.5}}"#,
         number % 1000,
@@ -28,6 +29,7 @@ fn spent(start: Instant) -> f64 {
 }
 
 /// Passes over all events, the first uncounted, and tells how many events per second that were.
+#[expect(clippy::disallowed_methods, reason = "measures how long something takes")]
 fn rate(events: &[Vec<u8>], mut pass: impl FnMut(&[u8])) -> f64 {
     const PASSES: usize = 200;
     events.iter().for_each(|event| pass(event));
@@ -69,7 +71,11 @@ fn main() -> std::io::Result<()> {
         }
     });
     let mut out = std::io::stdout().lock();
-    writeln!(out, "events of {bytes} bytes on average, one core; invalid: {wrong}, not matched: {missed}, hashed: {}", hashed > 0)?;
+    writeln!(
+        out,
+        "events of {bytes} bytes on average, one core; invalid: {wrong}, not matched: {missed}, hashed: {}",
+        hashed > 0
+    )?;
     for (what, rate) in [("parsed", parse), ("validated", validate), ("hashed", hash), ("matched", matching)] {
         writeln!(out, "{what:>10} {rate:>12.0} events/s {:>8.0} ns per event", 1e9 / rate)?;
     }

@@ -63,7 +63,9 @@ impl<'a> Context<'a> {
                 let uri = node.as_str().unwrap_or_default();
                 self.foreign |= !is_epcis_context(&uri);
             }
-            Kind::Array => node.elements().filter(|inner| inner.kind() != Kind::Array).for_each(|inner| self.add(inner)),
+            Kind::Array => {
+                node.elements().filter(|inner| inner.kind() != Kind::Array).for_each(|inner| self.add(inner))
+            }
             Kind::Object => {
                 for (key, value) in node.members() {
                     // The expanded form of a term definition, {"@id": ...}, declares a prefix just as a string does.
@@ -83,7 +85,8 @@ impl<'a> Context<'a> {
 
     /// The namespace of a prefix; the innermost declaration counts.
     pub fn namespace(&self, prefix: &str) -> Option<&str> {
-        let declared = self.declared.iter().rev().find(|(name, _)| name == prefix).map(|(_, namespace)| namespace.as_ref());
+        let declared =
+            self.declared.iter().rev().find(|(name, _)| name == prefix).map(|(_, namespace)| namespace.as_ref());
         declared.or_else(|| STANDARD.iter().find(|(name, _)| *name == prefix).map(|(_, namespace)| *namespace))
     }
 

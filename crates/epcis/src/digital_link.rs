@@ -48,7 +48,8 @@ pub fn is_serial(text: &str, shortest: usize, longest: usize) -> bool {
         rest = after;
         count += 1;
         let character = if byte == b'%' {
-            let (Some(high), Some(low)) = (rest.first().copied().and_then(hex), rest.get(1).copied().and_then(hex)) else {
+            let (Some(high), Some(low)) = (rest.first().copied().and_then(hex), rest.get(1).copied().and_then(hex))
+            else {
                 return false;
             };
             rest = rest.get(2..).unwrap_or_default();
@@ -210,9 +211,10 @@ pub fn check(uri: &str) -> Result<(), Problem> {
     if !check_digit_is_right(link.ai, value) {
         return Err(Problem::CheckDigit);
     }
-    let qualifiers_ok = link.qualifiers.iter().all(|(name, value)| {
-        qualifier(link.ai, name).is_some_and(|longest| is_serial(value, 1, longest))
-    });
+    let qualifiers_ok = link
+        .qualifiers
+        .iter()
+        .all(|(name, value)| qualifier(link.ai, name).is_some_and(|longest| is_serial(value, 1, longest)));
     if link.is_gs1_org && !qualifiers_ok { Err(Problem::Syntax) } else { Ok(()) }
 }
 

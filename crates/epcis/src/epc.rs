@@ -81,12 +81,8 @@ impl Scheme {
             serial,
             serial_is_digits: false,
         };
-        let free = |serial, serial_is_digits| Grammar {
-            key_digits: None,
-            longest_reference: 30,
-            serial,
-            serial_is_digits,
-        };
+        let free =
+            |serial, serial_is_digits| Grammar { key_digits: None, longest_reference: 30, serial, serial_is_digits };
         match self {
             Self::Sgtin | Self::Lgtin | Self::Itip => fixed(13, 20),
             Self::Upui => fixed(13, 28),
@@ -260,7 +256,9 @@ fn is_well_formed(epc: &Epc<'_>, grammar: &Grammar) -> bool {
     let reference_ok = match (epc.prefix, epc.reference, grammar.key_digits) {
         (_, Part::Any, _) => true,
         (Part::Any, Part::Is(_), _) => false,
-        (Part::Is(prefix), Part::Is(reference), Some(total)) => prefix.len() + reference.len() == total && digits(reference),
+        (Part::Is(prefix), Part::Is(reference), Some(total)) => {
+            prefix.len() + reference.len() == total && digits(reference)
+        }
         (Part::Is(prefix), Part::Is(reference), None) => {
             let longest = grammar.longest_reference.saturating_sub(prefix.len());
             if epc.scheme == Scheme::Cpi { is_part(reference, longest) } else { is_serial(reference, 1, longest) }

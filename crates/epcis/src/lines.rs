@@ -56,7 +56,10 @@ pub fn validate_lines(name: &str, json: &[u8]) -> Vec<Line> {
         });
     }
     if report.truncated {
-        lines.push(Line::bad(format!("{name}: invalid: more violations than {} are not listed", validate::MOST_VIOLATIONS)));
+        lines.push(Line::bad(format!(
+            "{name}: invalid: more violations than {} are not listed",
+            validate::MOST_VIOLATIONS
+        )));
     }
     if lines.is_empty() {
         lines.push(Line::good(format!("{name}: valid, without events")));

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_left_alone() {
-        for text in ["", "KGM", "2023-10-09", "1e", "e5", "1.2.3", "inf", "nan", "0x10", "1e999999999", "- 1", ".", "+"] {
+        for text in ["", "KGM", "2023-10-09", "1e", "e5", "1.2.3", "inf", "nan", "0x10", "1e999999999", "- 1", ".", "+"]
+        {
             assert_eq!(canonical(text), None, "{text}");
         }
     }

@@ -70,8 +70,8 @@ impl DateTime {
             return None;
         }
         let (nanos, zone) = fraction(text.get(19..)?)?;
-        let local = days_from_civil(i64::from(year), month, day) * 86_400
-            + i64::from(hour * 3600 + minute * 60 + second);
+        let local =
+            days_from_civil(i64::from(year), month, day) * 86_400 + i64::from(hour * 3600 + minute * 60 + second);
         Some(Self { seconds: local - zone_seconds(zone)?, nanos })
     }
 

@@ -147,8 +147,21 @@ mod tests {
     #[test]
     fn what_is_no_absolute_uri_is_refused() {
         for bad in [
-            "", "shipping", "1a:b", ":a", "http://a b/", "http://a/%2", "http://a/%zz", "http://[zz]/", "http://a:8x/",
-            "urn:a^b", "http://ä/", "a:b#c#d", "http://[::1/", "a:<b>", "a:\\b",
+            "",
+            "shipping",
+            "1a:b",
+            ":a",
+            "http://a b/",
+            "http://a/%2",
+            "http://a/%zz",
+            "http://[zz]/",
+            "http://a:8x/",
+            "urn:a^b",
+            "http://ä/",
+            "a:b#c#d",
+            "http://[::1/",
+            "a:<b>",
+            "a:\\b",
         ] {
             assert!(!is_uri(bad), "{bad}");
         }

@@ -18,7 +18,11 @@ fn read(name: &str) -> Vec<u8> {
 
 fn valid() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(fixtures().join("valid")).expect("fixtures");
-    entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .collect()
 }
 
 fn report(json: &[u8]) -> Report {
@@ -45,7 +49,8 @@ fn every_rule_has_a_document_that_breaks_it_and_no_other() {
     let mut broken = Vec::new();
     for line in expected.lines() {
         let mut parts = line.splitn(3, ' ');
-        let (name, rule, place) = (parts.next().expect("name"), parts.next().expect("rule"), parts.next().expect("place"));
+        let (name, rule, place) =
+            (parts.next().expect("name"), parts.next().expect("rule"), parts.next().expect("place"));
         let place = if place == "/" { "" } else { place };
         let report = report(&read(&format!("invalid/{name}")));
         let found: Vec<_> = report.violations.iter().map(|found| (found.rule.id(), found.place.as_str())).collect();
@@ -92,7 +97,8 @@ fn an_event_with_a_context_of_its_own_keeps_both() {
     let mut tape = Tape::new();
     let event = tape.parse(json, &Limits::default()).expect("JSON").root();
     let alone = document::with_context(event, br#"[{"a":"https://a.example/"}]"#);
-    let expected = r#"{"type":"ObjectEvent","@context":[{"a":"https://a.example/"},{"b":"https://b.example/"}],"b:x":1,"a:y":2}"#;
+    let expected =
+        r#"{"type":"ObjectEvent","@context":[{"a":"https://a.example/"},{"b":"https://b.example/"}],"b:x":1,"a:y":2}"#;
     assert_eq!(String::from_utf8(alone).expect("text"), expected);
 }
 
@@ -142,7 +148,11 @@ fn lines_say_which_event_is_valid_and_where_another_is_not() {
     assert!(lines.iter().all(|line| line.valid));
     let lines = validate_lines("f.json", &read("invalid/no-event-time.json"));
     assert!(!lines[0].valid);
-    assert!(lines[0].text.starts_with("f.json: event 0: invalid: /epcisBody/eventList/0: EPCIS-014"), "{}", lines[0].text);
+    assert!(
+        lines[0].text.starts_with("f.json: event 0: invalid: /epcisBody/eventList/0: EPCIS-014"),
+        "{}",
+        lines[0].text
+    );
     let lines = validate_lines("f.json", b"{\n \"a\": }");
     assert!(lines[0].text.starts_with("f.json: invalid: line 2 column"), "{}", lines[0].text);
 }

@@ -10,8 +10,7 @@ use tradelane_model::Timestamp;
 use tradelane_tape::{Limits, Tape};
 
 /// The events of `all-kinds.json`, in its order.
-const KINDS: &[&str] =
-    &["object", "aggregation", "transaction", "transformation", "association", "sensor", "declared"];
+const KINDS: &[&str] = &["object", "aggregation", "transaction", "transformation", "association", "sensor", "declared"];
 
 fn recorded() -> Timestamp {
     DateTime::parse("2026-03-02T09:00:00Z").expect("a time").timestamp()
@@ -60,7 +59,12 @@ fn types_actions_and_times_narrow_the_result() {
 
 #[test]
 fn vocabulary_is_equal_in_every_form() {
-    for form in ["packing", "cbv:BizStep-packing", "https://ref.gs1.org/cbv/BizStep-packing", "urn:epcglobal:cbv:bizstep:packing"] {
+    for form in [
+        "packing",
+        "cbv:BizStep-packing",
+        "https://ref.gs1.org/cbv/BizStep-packing",
+        "urn:epcglobal:cbv:bizstep:packing",
+    ] {
         assert_eq!(found(&[("EQ_bizStep", form)]), ["aggregation"], "{form}");
     }
     assert_eq!(found(&[("EQ_bizStep", "https://vocab.tradelane.example/step/pressing")]), ["transformation"]);
@@ -90,7 +94,11 @@ fn places_match_exactly_or_with_what_is_below_them() {
     assert_eq!(found(&[("EQ_readPoint", gln)]).len(), 7);
     assert_eq!(found(&[("EQ_bizLocation", "urn:epc:id:sgln:9521321.00001.0")]), ["object"]);
     assert_eq!(found(&[("WD_readPoint", gln)]).len(), 7);
-    assert_eq!(found(&[("WD_bizLocation", "https://id.gs1.org/414/95213210000")]), [""; 0], "a prefix is no place above");
+    assert_eq!(
+        found(&[("WD_bizLocation", "https://id.gs1.org/414/95213210000")]),
+        [""; 0],
+        "a prefix is no place above"
+    );
 }
 
 #[test]
@@ -241,7 +249,9 @@ fn a_field_that_a_view_took_away_cannot_be_probed() {
     let json = br#"{"type":"ObjectEvent","lane:owner":null}"#;
     let mut tape = Tape::new();
     let event = tape.parse(json, &Limits::default()).expect("JSON").root();
-    for (name, value) in [("EQ_lane:owner", "A. Example"), ("EQ_bizStep", "packing"), ("MATCH_epc", "urn:epc:idpat:sgtin:*.*.*")] {
+    for (name, value) in
+        [("EQ_lane:owner", "A. Example"), ("EQ_bizStep", "packing"), ("MATCH_epc", "urn:epc:idpat:sgtin:*.*.*")]
+    {
         let query = Query::from_pairs([(name, value)], &Context::default()).expect("a query");
         assert!(!query.matches(event, recorded()), "{name}");
     }

@@ -10,6 +10,7 @@ use tradelane_epcis::validate::{Report, validate};
 use tradelane_schema::Schema;
 use tradelane_tape::{Limits, Tape};
 
+#[expect(clippy::disallowed_methods, reason = "says where the samples are; it configures nothing")]
 fn samples() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/samples");
     let root = std::env::var_os("TRADELANE_SAMPLES").map_or(beside, PathBuf::from);

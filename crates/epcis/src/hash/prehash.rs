@@ -142,9 +142,7 @@ impl Writer<'_> {
         match form {
             Plain | Time | Term(_) => self.each(node, |one| self.scalar(name, form, one)),
             Epcs => named(name, self.each(node, |one| self.scalar("epc", Plain, one))),
-            Elements(element, fields) => {
-                named(name, self.each(node, |one| named(element, self.fields(one, fields))))
-            }
+            Elements(element, fields) => named(name, self.each(node, |one| named(element, self.fields(one, fields)))),
             Parts(fields) => self.each(node, |one| named(name, self.fields(one, fields))),
         }
     }

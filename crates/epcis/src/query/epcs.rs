@@ -10,15 +10,9 @@ pub(super) enum Matcher {
     /// This key or URI, in its canonical form.
     Exact(String),
     /// An instance of the class with this canonical URI, or the class itself.
-    Class {
-        class: String,
-        instances: Vec<String>,
-    },
+    Class { class: String, instances: Vec<String> },
     /// Any key of the scheme whose company prefix is this (or any).
-    Prefix {
-        scheme: Scheme,
-        company: Option<String>,
-    },
+    Prefix { scheme: Scheme, company: Option<String> },
 }
 
 /// The one spelling of an identifier.
@@ -38,7 +32,11 @@ impl Matcher {
                 let canonical = canonical(text, context);
                 // A Digital Link URI of a class names its instances as the pattern with a wildcard serial does.
                 let instances = instances_of(&canonical);
-                Some(if instances.is_empty() { Self::Exact(canonical) } else { Self::Class { class: canonical, instances } })
+                Some(if instances.is_empty() {
+                    Self::Exact(canonical)
+                } else {
+                    Self::Class { class: canonical, instances }
+                })
             }
         }
     }
@@ -98,10 +96,8 @@ fn is_of(scheme: Scheme, company: Option<&str>, canonical: &str) -> bool {
         _ => true,
     };
     // An indicator or extension digit, or the filling zero of a GRAI, stands before the company prefix.
-    let shifted = matches!(
-        scheme,
-        Scheme::Sgtin | Scheme::Lgtin | Scheme::Upui | Scheme::Itip | Scheme::Sscc | Scheme::Grai
-    );
+    let shifted =
+        matches!(scheme, Scheme::Sgtin | Scheme::Lgtin | Scheme::Upui | Scheme::Itip | Scheme::Sscc | Scheme::Grai);
     let from_company = key.get(usize::from(shifted)..).unwrap_or_default();
     serialized && company.is_none_or(|company| from_company.starts_with(company))
 }

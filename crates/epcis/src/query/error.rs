@@ -51,9 +51,13 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.fault {
-            QueryFault::Unknown => "is no parameter of SimpleEventQuery; check its spelling, and the prefix of an extension",
+            QueryFault::Unknown => {
+                "is no parameter of SimpleEventQuery; check its spelling, and the prefix of an extension"
+            }
             QueryFault::XmlOnly => "asks for XML attributes, which events in JSON do not have",
-            QueryFault::Value => "has a value that it does not take; see the standard's table of parameters for its form",
+            QueryFault::Value => {
+                "has a value that it does not take; see the standard's table of parameters for its form"
+            }
             QueryFault::TooMany => "goes beyond the number of parameters or values that one query may have",
             QueryFault::Twice => "is given twice; separate several values with '|'",
             QueryFault::Combination => {

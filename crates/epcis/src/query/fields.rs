@@ -173,9 +173,7 @@ impl Condition {
 
     fn within(&self, value: Node<'_>, context: &Context<'_>) -> bool {
         match value.kind() {
-            Kind::Object => {
-                self.among(value, context) || value.members().any(|(_, inner)| self.within(inner, context))
-            }
+            Kind::Object => self.among(value, context) || value.members().any(|(_, inner)| self.within(inner, context)),
             Kind::Array => value.elements().any(|inner| self.within(inner, context)),
             _ => false,
         }
@@ -184,9 +182,10 @@ impl Condition {
     fn among(&self, object: Node<'_>, context: &Context<'_>) -> bool {
         object.members().any(|(key, value)| {
             self.name.is(&key.as_str(), context)
-                && self.test.as_ref().is_none_or(|(op, operands)| {
-                    operands.iter().any(|operand| operand.accepts(*op, value, context))
-                })
+                && self
+                    .test
+                    .as_ref()
+                    .is_none_or(|(op, operands)| operands.iter().any(|operand| operand.accepts(*op, value, context)))
         })
     }
 }

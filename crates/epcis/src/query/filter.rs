@@ -78,12 +78,10 @@ impl Filter {
             }
             Self::RecordTime(op, operand) => op.accepts(DateTime::from(record_time).cmp(operand)),
             Self::Action(actions) => has_text(event.get("action"), actions),
-            Self::Term(path, vocabulary, values) => {
-                at_path(event, path).filter_map(Node::as_str).any(|term| {
-                    let canonical = vocabulary.canonical(&term, context);
-                    values.iter().any(|value| *value == canonical)
-                })
-            }
+            Self::Term(path, vocabulary, values) => at_path(event, path).filter_map(Node::as_str).any(|term| {
+                let canonical = vocabulary.canonical(&term, context);
+                values.iter().any(|value| *value == canonical)
+            }),
             Self::Uri(path, values) => at_path(event, path)
                 .filter_map(Node::as_str)
                 .any(|uri| values.contains(&epcs::canonical(&uri, context))),

@@ -188,10 +188,8 @@ impl<'c> Builder<'c> {
             "MATCH_epcClass" => self.classes(parameter, &["quantityList", "childQuantityList"]),
             "MATCH_inputEPCClass" => self.classes(parameter, &["inputQuantityList"]),
             "MATCH_outputEPCClass" => self.classes(parameter, &["outputQuantityList"]),
-            "MATCH_anyEPCClass" => self.classes(
-                parameter,
-                &["quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList"],
-            ),
+            "MATCH_anyEPCClass" => self
+                .classes(parameter, &["quantityList", "childQuantityList", "inputQuantityList", "outputQuantityList"]),
             "EXISTS_errorDeclaration" => return Some(parameter.flag(Filter::ErrorDeclared)),
             "EXISTS_sensorElementList" | "EXISTS_sensorElement" => {
                 return Some(parameter.flag(Filter::Sensor(sensors::Condition::Exists)));
@@ -316,8 +314,9 @@ impl<'c> Builder<'c> {
     }
 
     fn uris(&self, parameter: &Parameter<'_>) -> Parsed<Vec<String>> {
-        let canonical =
-            |value: &Cow<'_, str>| is_uri(value).then(|| epcs::canonical(value, self.prefixes)).ok_or(QueryFault::Value);
+        let canonical = |value: &Cow<'_, str>| {
+            is_uri(value).then(|| epcs::canonical(value, self.prefixes)).ok_or(QueryFault::Value)
+        };
         parameter.values.iter().map(canonical).collect()
     }
 

@@ -201,7 +201,9 @@ fn same(one: Node<'_>, other: Node<'_>) -> bool {
 /// The spellings of standard words that GS1's JSON schema refuses.
 fn is_form_of_another_syntax(vocabulary: Vocabulary, text: &str) -> bool {
     match vocabulary {
-        Vocabulary::MeasurementType | Vocabulary::SensorAlert => text.starts_with(GS1_VOC) || text.contains("gs1.org/voc/"),
+        Vocabulary::MeasurementType | Vocabulary::SensorAlert => {
+            text.starts_with(GS1_VOC) || text.contains("gs1.org/voc/")
+        }
         _ => text.starts_with(CBV_URN) || text.contains("://ns.gs1.org/cbv/"),
     }
 }

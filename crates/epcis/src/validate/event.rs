@@ -121,10 +121,9 @@ fn field<'a>(field: Field, value: Node<'a>, checker: &mut Checker<'_, 'a>) {
         }
         Field::ChildEpcs => checker.each(value, |checker, epc| checker.key(epc)),
         Field::ParentId | Field::TransformationId => checker.key(value),
-        Field::QuantityList
-        | Field::ChildQuantityList
-        | Field::InputQuantityList
-        | Field::OutputQuantityList => checker.each(value, lists::quantity),
+        Field::QuantityList | Field::ChildQuantityList | Field::InputQuantityList | Field::OutputQuantityList => {
+            checker.each(value, lists::quantity)
+        }
     }
 }
 
@@ -198,7 +197,13 @@ fn object<'a>(event: Node<'a>, action: Option<Action>, fields: &Fields<'a>, chec
     }
 }
 
-fn children<'a>(event: Node<'a>, action: Option<Action>, fields: &Fields<'a>, rule: Rule, checker: &mut Checker<'_, 'a>) {
+fn children<'a>(
+    event: Node<'a>,
+    action: Option<Action>,
+    fields: &Fields<'a>,
+    rule: Rule,
+    checker: &mut Checker<'_, 'a>,
+) {
     let names = fields.holds(Field::ChildEpcs) || fields.holds(Field::ChildQuantityList);
     if action != Some(Action::Delete) && !names {
         checker.fail(event, rule);

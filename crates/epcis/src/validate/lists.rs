@@ -32,7 +32,8 @@ pub(super) fn quantity<'a>(checker: &mut Checker<'_, 'a>, element: Node<'a>) {
 /// A code of UN/CEFACT Recommendation 20.
 pub(super) fn uom(value: Node<'_>, checker: &mut Checker<'_, '_>) {
     checker.text(value, |checker, code| {
-        let shaped = (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let shaped =
+            (2..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         if !shaped {
             checker.fail(value, Rule::Uom);
         }

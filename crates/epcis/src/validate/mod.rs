@@ -67,7 +67,9 @@ pub fn validate(doc: Doc<'_>) -> Report {
     let (shape, events) = match root.kind() {
         Kind::Object => match root.get("type") {
             Some(kind) if kind.eq_str("EPCISDocument") => (Shape::Document, document::capture(root, &mut found)),
-            Some(kind) if kind.eq_str("EPCISQueryDocument") => (Shape::QueryDocument, document::query(root, &mut found)),
+            Some(kind) if kind.eq_str("EPCISQueryDocument") => {
+                (Shape::QueryDocument, document::query(root, &mut found))
+            }
             _ => {
                 alone(root, root, None, &mut found);
                 (Shape::Event, 1)

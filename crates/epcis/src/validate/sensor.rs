@@ -118,8 +118,15 @@ fn attribute<'a>(name: &str, key: tradelane_tape::Key<'a>, value: Node<'a>, chec
         "time" => {
             checker.time(value, Rule::NoTime);
         }
-        "deviceID" | "deviceMetadata" | "rawData" | "dataProcessingMethod" | "bizRules" | "microorganism"
-        | "chemicalSubstance" | "coordinateReferenceSystem" | "uriValue" => checker.uri(value),
+        "deviceID"
+        | "deviceMetadata"
+        | "rawData"
+        | "dataProcessingMethod"
+        | "bizRules"
+        | "microorganism"
+        | "chemicalSubstance"
+        | "coordinateReferenceSystem"
+        | "uriValue" => checker.uri(value),
         "value" | "meanValue" | "percValue" => {
             checker.number(value);
         }
