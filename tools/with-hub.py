@@ -36,7 +36,8 @@ def main():
         # What it says from here on is not ours to read, but its pipe must not fill up.
         threading.Thread(target=hub.stdout.read, daemon=True).start()
         keep = facts["keep"]
-        environment.update(HUB_URL=keep["url"], HUB_CA=keep["ca"])
+        # Node has no other way to be told whom to trust.
+        environment.update(HUB_URL=keep["url"], HUB_CA=keep["ca"], NODE_EXTRA_CA_CERTS=keep["ca"])
         for principal, key in keep["keys"].items():
             environment["HUB_KEY_" + principal.upper().replace("-", "_")] = key
         status = subprocess.run(options.command, env=environment).returncode
