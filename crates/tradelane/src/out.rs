@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::presets::{UTF8_FULL_CONDENSED, UTF8_HORIZONTAL_ONLY};
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::presets::{NOTHING, UTF8_FULL_CONDENSED};
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -105,7 +105,8 @@ impl Out {
 
     /// A table with this header, of the terminal's width.
     pub(crate) fn table(self, header: &[&str]) -> Table {
-        self.styled(UTF8_HORIZONTAL_ONLY, header)
+        let under_header = LineStyle::none().fill('─').junction('─');
+        self.styled(NOTHING.header_separator(under_header), header)
     }
 
     /// A table with lines between its columns.
@@ -113,7 +114,7 @@ impl Out {
         self.styled(UTF8_FULL_CONDENSED, header)
     }
 
-    fn styled(self, style: comfy_table::TableStyle, header: &[&str]) -> Table {
+    fn styled(self, style: TableStyle, header: &[&str]) -> Table {
         let mut table = Table::new();
         table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
         if self.color {
@@ -133,6 +134,11 @@ impl Out {
             Some(color) if self.color => cell.fg(color),
             _ => cell,
         }
+    }
+
+    /// Columns that a line may have.
+    pub(crate) fn width(self) -> usize {
+        usize::from(width())
     }
 
     /// Prints a table.

@@ -13,12 +13,15 @@ pub(crate) struct Args {
     product: String,
     /// The token
     token: String,
+    /// The grant whose reader was given the token
+    #[arg(long)]
+    grant: String,
 }
 
 pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
     let client = Client::new(&connection.resolve()?)?;
     let path = format!("/v1/products/{}/detokenize", escape(&args.product));
-    let answer = client.post(&path, &json!({ "token": args.token }))?;
+    let answer = client.post(&path, &json!({ "grant": args.grant, "token": args.token }))?;
     let value = answer.get("value").unwrap_or(&answer);
     match value {
         Value::String(text) => out.line(text),

@@ -8,8 +8,9 @@ use super::stage::Stage;
 use super::world::PARTNERS;
 use crate::out::Tone;
 
-/// The longest text in a cell.
-const WIDTH: usize = 26;
+/// The width of the first column, and the least of the others.
+const FIELD: usize = 26;
+const LEAST: usize = 12;
 
 /// Leaf values by their place, in the order of the document. Extension prefixes are left out of the names.
 pub(super) fn fields(event: &Value) -> Vec<(String, Value)> {
@@ -46,6 +47,33 @@ pub(super) struct Tally {
     pub(super) gone: usize,
 }
 
+impl Tally {
+    /// Adds another event's.
+    pub(super) fn add(&mut self, other: Self) {
+        self.shown += other.shown;
+        self.changed += other.changed;
+        self.gone += other.gone;
+    }
+
+    fn count(&mut self, tone: Tone) {
+        match tone {
+            Tone::Good => self.shown += 1,
+            Tone::Warn => self.changed += 1,
+            _ => self.gone += 1,
+        }
+    }
+}
+
+/// What is seen of an event.
+pub(super) fn tally(full: &Value, seen: Option<&Value>) -> Tally {
+    let seen: Option<BTreeMap<String, Value>> = seen.map(|event| fields(event).into_iter().collect());
+    let mut sum = Tally::default();
+    for (place, value) in fields(full) {
+        sum.count(cell(seen.as_ref().map(|view| view.get(&place)), &value, LEAST).0);
+    }
+    sum
+}
+
 impl Seen {
     /// Prints the table; rows on which all agree are counted only. Returns the partners' tallies.
     pub(super) fn print(&self, stage: &Stage, most: usize) -> Vec<Tally> {
@@ -59,20 +87,18 @@ impl Seen {
         let owner = self.by.first().and_then(Option::as_ref).map(fields).unwrap_or_default();
         let mut tallies = vec![Tally::default(); views.len()];
         let (mut same, mut left) = (0, 0);
+        let borders = 3 * (views.len() + 1) + 1;
+        let width = (out.width().saturating_sub(FIELD + borders) / views.len().max(1)).max(LEAST);
         for (place, full) in &owner {
             let cells: Vec<(Tone, String)> =
-                views.iter().map(|view| cell(view.as_ref().map(|view| view.get(place)), full)).collect();
+                views.iter().map(|view| cell(view.as_ref().map(|view| view.get(place)), full, width)).collect();
             for ((tone, _), tally) in cells.iter().zip(&mut tallies) {
-                match tone {
-                    Tone::Good => tally.shown += 1,
-                    Tone::Warn => tally.changed += 1,
-                    _ => tally.gone += 1,
-                }
+                tally.count(*tone);
             }
             if cells.iter().all(|(tone, _)| *tone == Tone::Good) {
                 same += 1;
             } else if table.row_count() < most {
-                let mut row = vec![out.cell(Tone::Plain, shorten(place, 30))];
+                let mut row = vec![out.cell(Tone::Plain, label(place))];
                 row.extend(cells.into_iter().map(|(tone, text)| out.cell(tone, text)));
                 table.add_row(row);
             } else {
@@ -86,13 +112,23 @@ impl Seen {
     }
 }
 
-fn cell(seen: Option<Option<&Value>>, full: &Value) -> (Tone, String) {
+/// The end of a place says what it is; its beginning is shown if there is room.
+fn label(place: &str) -> String {
+    if place.chars().count() <= FIELD {
+        return place.to_owned();
+    }
+    let mut parts = place.rsplitn(3, '.');
+    let (last, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    shorten(&format!("{before}.{last}"), FIELD)
+}
+
+fn cell(seen: Option<Option<&Value>>, full: &Value, width: usize) -> (Tone, String) {
     match seen {
         None => (Tone::Dim, "no such event".into()),
         Some(None | Some(Value::Null)) if !full.is_null() => (Tone::Bad, "—".into()),
         Some(None) => (Tone::Bad, "—".into()),
-        Some(Some(value)) if value == full => (Tone::Good, shorten(&plain(value), WIDTH)),
-        Some(Some(value)) => (Tone::Warn, shorten(&plain(value), WIDTH)),
+        Some(Some(value)) if value == full => (Tone::Good, shorten(&plain(value), width)),
+        Some(Some(value)) => (Tone::Warn, shorten(&plain(value), width)),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tradelane_epcis::validate::validate;
 use tradelane_tape::{Limits, Tape};
 
-use super::compare::shorten;
+use super::compare::{Tally, tally};
 use super::stage::Stage;
 use super::story::{read_all, seen_by_all};
 use super::world::PARTNERS;
@@ -60,26 +60,28 @@ pub(super) fn run(path: &Path, stage: &mut Stage) -> Result<()> {
 
 fn capture_all(stage: &Stage, root: &Path, files: &[PathBuf]) -> Result<Vec<Outcome>> {
     let out = stage.out;
-    let mut table = out.table(&["file", "events", "captured", "known", "refused", "where and why"]);
     let bar = out.progress(files.len() as u64, "capturing");
+    stage.say(
+        out.paint(Tone::Strong, format!("  {:>6} {:>8} {:>6} {:>7}  file", "events", "captured", "known", "refused")),
+    );
     let mut outcomes = Vec::new();
     for file in files {
         let outcome = capture(stage, file)?;
-        bar.inc(1);
         let name = file.strip_prefix(root).ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(file);
-        let tone = if outcome.refused > 0 { Tone::Bad } else { Tone::Good };
-        table.add_row([
-            out.cell(Tone::Plain, shorten(&name.display().to_string(), 48)),
-            out.cell(Tone::Plain, outcome.events),
-            out.cell(Tone::Good, outcome.captured),
-            out.cell(Tone::Dim, outcome.known),
-            out.cell(tone, outcome.refused),
-            out.cell(Tone::Plain, outcome.why.clone().unwrap_or_default()),
-        ]);
+        let Outcome { events, captured, known, refused, why } = &outcome;
+        let line = format!("{events:>6} {captured:>8} {known:>6} {refused:>7}  {}", name.display());
+        bar.suspend(|| {
+            if *refused == 0 {
+                stage.holds(line)
+            } else {
+                stage.refused(line)
+            }
+            why.iter().for_each(|why| stage.say(format!("{:34}{}", "", out.paint(Tone::Warn, why))));
+        });
+        bar.inc(1);
         outcomes.push(outcome);
     }
     bar.finish_and_clear();
-    out.print(&table);
     Ok(outcomes)
 }
 
@@ -143,23 +145,27 @@ fn side_by_side(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// For each partner: how many of all fields are shown.
+/// Over all events, what each partner sees of the fields that the owner sees.
 fn seen_in_numbers(stage: &mut Stage) -> Result<()> {
     let out = stage.out;
-    let mut table = out.table(&["partner", "events", "fields", "of the owner's"]);
-    let mut full = 0;
+    let mut table = out.table(&["partner", "events", "fields as published", "changed", "left out"]);
+    let owner = read_all(&stage.of("acme-desk"), PRODUCT)?;
     let mut told = Vec::new();
     for partner in PARTNERS {
         let events = read_all(&stage.of(partner.reader), PRODUCT)?;
-        let count: usize = events.iter().map(|got| super::compare::fields(&got.event).len()).sum();
-        if full == 0 {
-            full = count;
+        let mut sum = Tally::default();
+        for full in &owner {
+            let seen = events.iter().find(|got| got.offset == full.offset).map(|got| &got.event);
+            sum.add(tally(&full.event, seen));
         }
-        let share = format!("{:.0} %", 100.0 * count as f64 / full.max(1) as f64);
-        table.add_row([partner.name.to_owned(), events.len().to_string(), count.to_string(), share]);
-        told.push(json!({"organization": partner.name, "events": events.len(), "fields": count}));
+        let Tally { shown, changed, gone } = sum;
+        let figures = [events.len(), shown, changed, gone].map(|figure| figure.to_string());
+        table.add_row([partner.name.to_owned()].into_iter().chain(figures));
+        told.push(json!({
+            "organization": partner.name, "events": events.len(), "asPublished": shown, "changed": changed, "leftOut": gone,
+        }));
     }
-    out.print(&table);
+    stage.table(&table);
     stage.fact("seen", json!(told));
     Ok(())
 }

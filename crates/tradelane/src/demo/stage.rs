@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use comfy_table::Table;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -82,6 +83,11 @@ impl Stage {
     /// A line of a step.
     pub(super) fn say(&self, text: impl AsRef<str>) {
         self.out.line(format!("    {}", text.as_ref()));
+    }
+
+    /// A table of a step.
+    pub(super) fn table(&self, table: &Table) {
+        table.lines().for_each(|line| self.say(line.trim_end()));
     }
 
     /// A line that says that something is as promised.

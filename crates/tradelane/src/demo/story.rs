@@ -22,6 +22,8 @@ pub(super) const PRODUCT: &str = "acme-shipments";
 const ERASED: &str = "jana.novak@mail.example";
 const ERASED_NAME: &str = "Jana Novák";
 const OTHER: &str = "piet.devries@mail.example";
+/// What the carrier gets a token for.
+const ORDER: &str = "/acme:commercial/acme:orderRef";
 /// How long a reader may take to notice that its grant is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,7 +65,7 @@ pub(super) fn publish(stage: &mut Stage) -> Result<()> {
             [file.into(), "POST …/events".into(), product.into(), count.to_string(), milliseconds(begin.elapsed())];
         table.add_row(row);
     }
-    out.print(&table);
+    stage.table(&table);
     stage.say(
         "Each event was parsed once, checked against EPCIS and its contract, sealed, stored durably and put on record.",
     );
@@ -141,16 +143,24 @@ pub(super) fn side_by_side(stage: &mut Stage) -> Result<()> {
         &format!("/v1/products/{PRODUCT}/explain"),
         &json!({"organization": "medidis", "offset": shipped.offset}),
     )?;
-    let price = rows(&explain, "fields").iter().find(|field| text(field, "pointer").ends_with("acme:email"));
-    if let Some(field) = price {
+    let email = rows(&explain, "fields").iter().find(|field| text(field, "pointer").ends_with("acme:email"));
+    if let Some(field) = email {
+        let (at, class, because) = (text(field, "pointer"), text(field, "class"), text(field, "because"));
         let action = crate::commands::explain::action(&field["action"]);
-        stage.say(format!(
-            "Why? `tradelane explain`: {} is {}; {action}, {}",
-            text(field, "pointer"),
-            text(field, "class"),
-            text(field, "because")
-        ));
+        stage.say(format!("Why? `tradelane explain --as medidis`: {at} is {class}; {action}, because of {because}"));
     }
+    let token = seen.by.get(1).and_then(Option::as_ref).and_then(|event| event.pointer(ORDER)).and_then(Value::as_str);
+    let token = token.ok_or_else(|| Failure::no("the carrier has no token of the order"))?;
+    let back = stage.of("acme-desk").post(
+        &format!("/v1/products/{PRODUCT}/detokenize"),
+        &json!({ "grant": format!("{PRODUCT}-northline"), "token": token }),
+    )?;
+    stage.must(Some(&back["value"]) == shipped.event.pointer(ORDER), "the owner turns the carrier's token back")?;
+    stage.holds(format!(
+        "northline's token {}: acme turns it back into {}",
+        super::compare::shorten(token, 16),
+        back["value"]
+    ));
     Ok(())
 }
 
@@ -184,7 +194,7 @@ pub(super) fn row_filter(stage: &mut Stage) -> Result<()> {
         }));
         table.add_row(row);
     }
-    out.print(&table);
+    stage.table(&table);
     let counts: Vec<usize> = offsets.iter().map(Vec::len).collect();
     let (owner, distributor) = (counts.first().copied().unwrap_or(0), counts.get(2).copied().unwrap_or(0));
     stage.must(distributor > 0 && distributor < owner, "the distributor gets some events and not all")?;
@@ -200,7 +210,7 @@ fn goods(event: &Value) -> String {
     let texts: Vec<String> = leaves.filter_map(|(_, value)| value.as_str().map(str::to_owned)).collect();
     let item = texts.iter().find(|text| !text.contains(":sscc:")).or(texts.first());
     let more = if texts.len() > 1 { format!(" +{}", texts.len() - 1) } else { String::new() };
-    format!("{}{more}", item.map(|text| super::compare::shorten(text, 38)).unwrap_or_default())
+    format!("{}{more}", item.map(|text| super::compare::shorten(text, 33)).unwrap_or_default())
 }
 
 /// What is refused, and why; and how to ask.
@@ -227,7 +237,8 @@ pub(super) fn refusals(stage: &mut Stage) -> Result<()> {
         json!({"view": {"classes": {"confidential": "drop", "pii": "drop"}}, "expires": "2099-01-01T00:00:00Z"});
     stage.of("northline-desk").post(&format!("/v1/grants/{id}/approve"), &conditions)?;
     let count = read_all(&stage.of("corner-desk"), "northline-tracking")?.len();
-    stage.holds(format!("corner asks, northline approves with a view and an end, corner reads {count} events"));
+    let count = if count == 0 { "it".to_owned() } else { format!("{count} events") };
+    stage.holds(format!("corner asks, northline approves with a view and an end, corner reads {count}"));
     Ok(())
 }
 
@@ -285,10 +296,11 @@ pub(super) fn revocation(stage: &mut Stage, product: &str) -> Result<()> {
         }
     };
     drop(reader.join());
+    let sentence = failure.message.split_inclusive('.').next().unwrap_or_default();
+    let code = failure.code.unwrap_or_default();
     stage.refused(format!(
-        "acme revokes the grant; the open stream ends: {} {}",
-        failure.code.clone().unwrap_or_default(),
-        failure.message
+        "acme revokes the grant; the open stream ends: {} {sentence}",
+        stage.out.paint(Tone::Bad, &code)
     ));
     let again = read::page(&stage.of("corner-desk"), product, "earliest", 1, 0, None);
     let again = again.err().and_then(|failure| failure.code).unwrap_or_default();
@@ -315,7 +327,7 @@ pub(super) fn erasure(stage: &mut Stage) -> Result<()> {
     let took = begin.elapsed();
     let keys = erased["keysDestroyed"].as_u64().unwrap_or(0);
     stage.must(keys > 0, "a key was destroyed")?;
-    stage.say(format!("DELETE the key, not the rows: {keys} key destroyed in {}", milliseconds(took)));
+    stage.say(format!("The key is destroyed, not the rows: {keys} key, in {}", milliseconds(took)));
     let after = read_all(&owner, PRODUCT)?;
     let whole: String = after.iter().map(|got| got.event.to_string()).collect();
     let gone = !whole.contains(ERASED) && !whole.contains(ERASED_NAME) && !whole.contains("Insulin dependent");
@@ -360,7 +372,7 @@ fn contains(bytes: &[u8], needle: &[u8]) -> bool {
 
 /// Asks the hub for something as this principal, and gives its audit leaf.
 pub(super) fn leaf_of_read(stage: &Stage, principal: &str, product: &str) -> Result<u64> {
-    let path = format!("/v1/products/{product}/events?from=earliest&limit=5");
+    let path = format!("/v1/products/{product}/events?from=earliest&limit=100");
     let send = Send { accept: Some("application/x-ndjson"), ..Send::default() };
     let answer = stage.of(principal).send(Method::GET, &path, &send)?;
     let leaf = answer.header("tradelane-receipt").and_then(|text| text.parse().ok());

@@ -106,5 +106,5 @@ fn tell(stage: &Stage, steps: &[Value]) {
             out.cell(Tone::Plain, format!("{} products of others", grants(partner.name))),
         ]);
     }
-    out.print(&table);
+    stage.table(&table);
 }
