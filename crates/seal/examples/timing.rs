@@ -1,6 +1,8 @@
 //! Times of sealing and rendering, beside a copy of the document and the peers' way: `cargo run --release -p tradelane-seal
 //! --features bench --example timing`. Nanoseconds per event, best of several rounds; the ratios are what to trust.
 
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "measures time and prints it")]
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +13,8 @@ use tradelane_seal::{OpenedEvent, ProductContext, Rules, Scratch, SubjectTagger,
 use tradelane_tape::{Limits, Tape};
 
 const DOCUMENTS: u64 = 4_000;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
+const RUN: usize = 100;
 
 fn main() {
     let mut report = std::io::stdout().lock();
@@ -58,12 +61,10 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
     let events: Vec<_> =
         records.iter().map(|record| OpenedEvent::open(record, &product, &keys).expect("opens")).collect();
     let mut out = Vec::with_capacity(64 << 10);
-    let copy = best(|| {
-        for json in &documents {
-            out.clear();
-            out.extend_from_slice(json);
-            std::hint::black_box(&out);
-        }
+    let copy = best(|i| {
+        out.clear();
+        out.extend_from_slice(&documents[i]);
+        std::hint::black_box(&out);
     });
     let mut line = |name: &str, ns: f64| {
         let _ = writeln!(report, "  {name:<34} {ns:>9.0} ns  {:>7.2}x copy", ns / copy);
@@ -75,83 +76,59 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
             .map(|rules| View::compile(rules, rules, &spec(actions), view_keys(&secret)).expect("compiles"))
             .collect();
         let mut scratch = Scratch::default();
-        let ns = best(|| {
-            for (i, event) in events.iter().enumerate() {
-                out.clear();
-                views[kind(i)].render(event, &keys, &mut scratch, &mut out).expect("renders");
-                std::hint::black_box(&out);
-            }
+        let ns = best(|i| {
+            out.clear();
+            views[kind(i)].render(&events[i], &keys, &mut scratch, &mut out).expect("renders");
+            std::hint::black_box(&out);
         });
         line(name, ns);
         let mut buffer = Vec::new();
-        let ns = best(|| {
-            for (i, record) in records.iter().enumerate() {
-                out.clear();
-                let event =
-                    OpenedEvent::open_with(record, &product, &keys, std::mem::take(&mut buffer)).expect("opens");
-                views[kind(i)].render(&event, &keys, &mut scratch, &mut out).expect("renders");
-                std::hint::black_box(&out);
-                buffer = event.into_buffer();
-            }
+        let ns = best(|i| {
+            out.clear();
+            let event = OpenedEvent::open_with(&records[i], &product, &keys, std::mem::take(&mut buffer));
+            let event = event.expect("opens");
+            views[kind(i)].render(&event, &keys, &mut scratch, &mut out).expect("renders");
+            std::hint::black_box(&out);
+            buffer = event.into_buffer();
         });
         line(&format!("  open + {name}"), ns);
     }
-    line(
-        "peer: DOM, mask all, serialize",
-        best(|| {
-            for (i, json) in documents.iter().enumerate() {
-                std::hint::black_box(bench_docs::peer_mask(json, &shapes[kind(i)]));
-            }
-        }),
-    );
-    line(
-        "peer: serde_json parse",
-        best(|| {
-            for json in &documents {
-                std::hint::black_box(serde_json::from_slice::<serde_json::Value>(json).expect("valid"));
-            }
-        }),
-    );
-    line(
-        "parse",
-        best(|| {
-            for json in &documents {
-                std::hint::black_box(tape.parse(json, &Limits::EVENT).expect("valid").node_count());
-            }
-        }),
-    );
-    line(
-        "parse + locate",
-        best(|| {
-            for (i, json) in documents.iter().enumerate() {
-                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
-                std::hint::black_box(rules[kind(i)].locate(doc, &tagger).expect("located"));
-            }
-        }),
-    );
-    line(
-        "parse + locate + seal",
-        best(|| {
-            for (i, json) in documents.iter().enumerate() {
-                out.clear();
-                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
-                let located = rules[kind(i)].locate(doc, &tagger).expect("located");
-                located.seal(&product, &keys.log, &keys, &mut out).expect("sealed");
-                std::hint::black_box(&out);
-            }
-        }),
-    );
+    let ns = best(|i| drop(std::hint::black_box(bench_docs::peer_mask(&documents[i], &shapes[kind(i)]))));
+    line("peer: DOM, mask all, serialize", ns);
+    let ns = best(|i| drop(std::hint::black_box(serde_json::from_slice::<serde_json::Value>(&documents[i]))));
+    line("peer: serde_json parse", ns);
+    let ns = best(|i| {
+        std::hint::black_box(tape.parse(&documents[i], &Limits::EVENT).expect("valid").node_count());
+    });
+    line("parse", ns);
+    let ns = best(|i| {
+        let doc = tape.parse(&documents[i], &Limits::EVENT).expect("valid");
+        drop(std::hint::black_box(rules[kind(i)].locate(doc, &tagger).expect("located")));
+    });
+    line("parse + locate", ns);
+    let ns = best(|i| {
+        out.clear();
+        let doc = tape.parse(&documents[i], &Limits::EVENT).expect("valid");
+        let located = rules[kind(i)].locate(doc, &tagger).expect("located");
+        located.seal(&product, &keys.log, &keys, &mut out).expect("sealed");
+        std::hint::black_box(&out);
+    });
+    line("parse + locate + seal", ns);
 }
 
-/// Nanoseconds per document, the best of some rounds.
-fn best(mut work: impl FnMut()) -> f64 {
-    let mut best = f64::MAX;
+/// Nanoseconds per document: for each run of documents the best of some rounds, so that what else the machine does shows
+/// as little as can be.
+fn best(mut work: impl FnMut(usize)) -> f64 {
+    let runs = DOCUMENTS as usize / RUN;
+    let mut bests = vec![f64::MAX; runs];
     for _ in 0..ROUNDS {
-        let start = Instant::now();
-        work();
-        best = best.min(start.elapsed().as_nanos() as f64 / DOCUMENTS as f64);
+        for (run, best) in bests.iter_mut().enumerate() {
+            let start = Instant::now();
+            (run * RUN..(run + 1) * RUN).for_each(&mut work);
+            *best = best.min(start.elapsed().as_nanos() as f64);
+        }
     }
-    best
+    bests.iter().sum::<f64>() / DOCUMENTS as f64
 }
 
 type Actions = &'static [(&'static str, Action)];

@@ -1,6 +1,6 @@
 //! Realistic events for benchmarks, and the peers' way of masking them: parse to a DOM, change it, serialize.
 //!
-//! Four kinds of documents of about 1 KiB and 8 KiB; about 7 and 38 of their fields, a quarter of the bytes, are
+//! Four kinds of documents of about 1 KiB and 8 KiB; 7 and 37 of their fields, some 15 percent of the bytes, are
 //! classified. Everything is made from a number, so that a run can be repeated.
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ pub const KINDS: usize = 4;
 pub enum Size {
     /// About 1 KiB, 7 classified fields.
     Small,
-    /// About 8 KiB, 38 classified fields.
+    /// About 8 KiB, 37 classified fields.
     Large,
 }
 
@@ -58,7 +58,7 @@ pub fn shape(kind: usize, subjects: bool) -> Shape {
         rule(&format!("/{list}/*/{name}"), Class::PUBLIC, None);
     }
     let packer = format!("/{list}/*/packer/id");
-    rule(&packer, Class::PII, Some(&packer));
+    rule(&packer, Class::PUBLIC, None);
     rule(&format!("/{list}/*/packer/name"), Class::PII, Some(&packer));
     rule(&format!("/{list}/*/cost"), Class::CONFIDENTIAL, None);
     shape
