@@ -265,9 +265,9 @@ impl Config {
 
     /// The settings that a file's text and these environment variables amount to.
     pub(crate) fn read(text: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self> {
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            Failure::no(format!("not TOML: {}", first_line(&error))).remedy("correct the file")
-        })?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| Failure::no(not_toml(&error, text)).remedy("correct the file"))?;
         let known = Value::try_from(Self::default()).unwrap_or(Value::Boolean(false));
         for (name, value) in environment {
             let Some(setting) = name.strip_prefix(PREFIX).filter(|rest| !CLIENT_VARIABLES.contains(rest)) else {
@@ -276,7 +276,7 @@ impl Config {
             override_setting(&mut table, &known, setting, &value)?;
         }
         table.try_into().map_err(|error| {
-            Failure::no(first_line(&error)).remedy("`tradelane config print-default` shows every setting")
+            Failure::no(no_setting(&error)).remedy("`tradelane config print-default` shows every setting")
         })
     }
 
@@ -458,9 +458,16 @@ fn typed(like: &Value, name: &str, text: &str) -> Result<Value> {
     })
 }
 
-/// The reason without the quoted source: the file may hold a database password.
-fn first_line(error: &toml::de::Error) -> String {
-    error.message().lines().next().unwrap_or_default().to_owned()
+/// What is wrong with the text, and in which line. The line itself is not repeated: it may hold a database password.
+fn not_toml(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
+    format!("not TOML: line {line}: {}", error.message().lines().next().unwrap_or_default())
+}
+
+/// What is wrong with a setting, and with which: the library says both, on two lines.
+fn no_setting(error: &toml::de::Error) -> String {
+    error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -166,7 +166,7 @@ fn hashes_are_printed_as_the_vectors_have_them() {
     assert!(
         stdout
             .lines()
-            .all(|line| { line.len() == 90 && line.starts_with("ni:///sha-256;") && line.ends_with("?ver=CBV2.0") })
+            .all(|line| { line.len() == 89 && line.starts_with("ni:///sha-256;") && line.ends_with("?ver=CBV2.0") })
     );
 }
 
