@@ -24,6 +24,7 @@ pub fn random_array<const N: usize>() -> [u8; N] {
 }
 
 /// A process that cannot get randomness must not go on: keys and nonces made without it would be worthless.
+#[allow(clippy::disallowed_methods, reason = "the one place where randomness comes from")]
 pub(crate) fn fill(out: &mut [u8]) {
     aws_lc_rs::rand::fill(out).expect("the operating system's random generator must work");
 }
