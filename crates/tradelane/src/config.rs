@@ -510,7 +510,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        let cases: [(&str, &[(&str, &str)], &str); 11] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+        let cases: [Case<'_>; 11] = [
             ("dta = 'x'", &[], "dta"),
             ("[limits]\nconections = 1", &[], "conections"),
             ("[listen]\naddress = 'localhost'", &[], "address"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A hub in a folder, and the client's half of it.
 struct Hub {
-    folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
     process: Child,
     url: String,
     ca: String,
@@ -28,14 +28,18 @@ impl Hub {
         BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
-        Self { url: text("url"), ca: text("ca"), folder, process }
+        Self { url: text("url"), ca: text("ca"), folder: Some(folder), process }
     }
 
     /// Ends it as a service manager does; what it kept stays.
     fn stop(mut self) -> tempfile::TempDir {
         assert!(Command::new("kill").arg(self.process.id().to_string()).status().unwrap().success());
         assert!(self.process.wait().unwrap().success(), "SIGTERM ends a hub in good order");
-        self.folder
+        self.folder.take().unwrap()
+    }
+
+    fn path(&self, name: &str) -> String {
+        path(self.folder.as_ref().unwrap(), name)
     }
 
     fn run(&self, key: &str, arguments: &[&str]) -> (i32, Value, String) {
@@ -44,7 +48,7 @@ impl Hub {
 
     fn run_with(&self, key: &str, arguments: &[&str], input: &str) -> (i32, Value, String) {
         let mut child = command(arguments)
-            .args(["--json", "--url", &self.url, "--ca", &self.ca, "--key-file", &path(&self.folder, key)])
+            .args(["--json", "--url", &self.url, "--ca", &self.ca, "--key-file", &self.path(key)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -62,6 +66,14 @@ impl Hub {
         let (code, answer, stderr) = self.run(key, arguments);
         assert_eq!(code, 0, "{arguments:?}: {answer} {stderr}");
         answer
+    }
+}
+
+impl Drop for Hub {
+    /// A test that failed leaves no hub behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -90,7 +102,7 @@ fn everything_a_hub_does_can_be_done_from_the_shell() {
     assert!(code == 2, "nobody is there to confirm: {stderr}");
     hub.must("operator.key", &["apply", "-f", &example("network/organizations.yaml"), "--yes"]);
     for who in ["acme-desk", "medidis-desk", "corner-desk"] {
-        hub.must("operator.key", &["keys", "issue", who, "--days", "1", "-o", &path(&hub.folder, who)]);
+        hub.must("operator.key", &["keys", "issue", who, "--days", "1", "-o", &hub.path(who)]);
     }
     hub.must("acme-desk", &["apply", "-f", &example("network/acme"), "--yes"]);
     let again = hub.must("acme-desk", &["apply", "-f", &example("network/acme"), "--yes"]);
@@ -136,11 +148,11 @@ fn proofs(hub: &Hub) {
     let key = hub.must("acme-desk", &["audit", "key"])["key"].as_str().unwrap().to_owned();
     let trail = hub.must("medidis-desk", &["audit", "trail", "--product", "acme-shipments"]);
     let read = trail["entries"].as_array().unwrap().iter().find(|entry| entry["leaf"]["action"] == "read").unwrap();
-    let receipt = path(&hub.folder, "read.tlog-proof");
+    let receipt = hub.path("read.tlog-proof");
     hub.must("medidis-desk", &["audit", "receipt", &read["index"].to_string(), "-o", &receipt]);
     let proven = hub.must("medidis-desk", &["audit", "verify", &receipt, "--key", &key]);
     assert_eq!((&proven["verified"], &proven["leaf"]["action"]), (&Value::from(true), &Value::from("read")));
-    let log = path(&hub.folder, "log");
+    let log = hub.path("log");
     hub.must("acme-desk", &["audit", "export", &log]);
     let verified = hub.must("acme-desk", &["audit", "verify", &log, "--key", &key, "--receipt", &receipt]);
     assert!(verified["leaves"].as_u64().unwrap() > 10 && verified["receipts"] == 1);
