@@ -14,7 +14,7 @@ set -euo pipefail
 # - OPTIONS of EPCIS paths tell versions whatever the path's parts are.
 # - Two credentials in one request are refused by design, so the one that is given here is the only one.
 # - A request that is refused before its body was read costs the connection, which a client that kept it alive notices late.
-exec schemathesis run "$HUB_URL/openapi.json" \
+exec schemathesis --config-file "$(dirname "$0")/schemathesis.toml" run "$HUB_URL/openapi.json" \
     --header "Authorization: Bearer $HUB_KEY_ACME_DESK" \
     --tls-verify "$HUB_CA" \
     --checks all \
