@@ -128,7 +128,7 @@ impl Default for ServerLimits {
             manifest_body: 8 << 20,
             small_body: 256 * 1024,
             uri_bytes: 8 * 1024,
-            longest_wait: Duration::from_secs(30),
+            longest_wait: Duration::from_secs(20),
             page_events: 10_000,
             page_bytes: 8 << 20,
             streams_per_credential: 64,

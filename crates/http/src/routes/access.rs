@@ -12,6 +12,9 @@ use crate::door::{Ask, Route, governed};
 use crate::params::wrong;
 use crate::reply::Reply;
 
+/// The longest purpose.
+const MAX_PURPOSE: usize = 200;
+
 pub(super) fn routes(routes: &mut Vec<Route>) {
     let request = operation("requestAccess", "Access", "Ask a product's owner for a grant")
         .body("application/json", reference("AccessRequestBody"))
@@ -46,6 +49,9 @@ async fn request_access(ask: Ask) -> Result<Audited<Reply>> {
     ask.no_query()?;
     let body: AccessRequestBody = ask.json()?;
     let product = body.product.parse().map_err(|_| wrong("product", "a product id"))?;
+    if body.purpose.is_empty() || body.purpose.chars().count() > MAX_PURPOSE {
+        return Err(wrong("purpose", "one of the contract's purposes, 1 to 200 characters"));
+    }
     let request = AccessRequest { product, purpose: body.purpose, note: body.note };
     let grant = ask.hub().request_access(&ask.caller, request).await?;
     Ok(grant.map(|grant| told(StatusCode::CREATED, &grant).location("/v1/grants")))

@@ -8,8 +8,11 @@ use tradelane_model::codes;
 use super::shapes::ApplyBody;
 use crate::api::{operation, reference, text};
 use crate::door::{Ask, BodySize, Route, governed};
-use crate::params::bad;
+use crate::params::{bad, wrong};
 use crate::reply::Reply;
+
+/// The longest name of a file.
+const MAX_NAME: usize = 255;
 
 pub(super) fn routes(routes: &mut Vec<Route>) {
     let described = operation("apply", "Control", "Make organizations, contracts, products and grants as manifests say")
@@ -40,6 +43,9 @@ fn files(ask: &Ask) -> Result<Vec<(String, String)>> {
     match ask.media_type()?.essence.as_str() {
         "application/json" => {
             let body: ApplyBody = ask.json()?;
+            if body.files.iter().any(|file| file.name.chars().count() > MAX_NAME) {
+                return Err(wrong("name", "at most 255 characters"));
+            }
             Ok(body.files.into_iter().map(|file| (file.name, file.text)).collect())
         }
         "application/yaml" | "application/x-yaml" | "text/yaml" => {

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tradelane_hub::{HubError, Result};
@@ -22,8 +22,8 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 pub(super) fn routes(routes: &mut Vec<Route>) {
-    let root = operation("root", "Operations", "To the documentation").done(303, "The documentation is at /docs.");
-    routes.push(public(Method::GET, "/", root, to_docs));
+    let root = operation("root", "Operations", "The page of this document").answer(200, "A page.", HTML, text());
+    routes.push(public(Method::GET, "/", root, docs));
     let document = operation("openapi", "Operations", "This document").answer(
         200,
         "OpenAPI 3.1.",
@@ -50,11 +50,6 @@ pub(crate) fn openapi_text() -> &'static str {
         let document = crate::api::document(&super::all());
         serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
     })
-}
-
-async fn to_docs(ask: PublicAsk) -> Result<Reply> {
-    ask.no_query()?;
-    Ok(Reply::new(StatusCode::SEE_OTHER).header(LOCATION, HeaderValue::from_static("/docs")))
 }
 
 async fn openapi(ask: PublicAsk) -> Result<Reply> {

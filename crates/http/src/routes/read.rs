@@ -28,6 +28,8 @@ const CLOUD: &str = "application/cloudevents-batch+json";
 const MAX_OFFSET: u64 = 1 << 53;
 const DEFAULT_EVENTS: u64 = 1_000;
 const MIN_BYTES: u64 = 1_024;
+/// The longest purpose that a grant can have, in characters.
+const MAX_PURPOSE: usize = 200;
 /// What a client of an event stream waits before it connects again, in milliseconds.
 const RETRY_AFTER: u32 = 2_000;
 
@@ -66,9 +68,10 @@ async fn read(ask: Ask) -> Result<Audited<Reply>> {
     let product = ask.product()?;
     let wanted = wanted(&ask)?;
     let media = ask.accepts(&[NDJSON, JSON, SSE, CLOUD])?;
+    let resumed = resume(&ask)?;
     let reader = ask.hub().reader(&ask.caller, &product, wanted.purpose.as_deref()).await?;
     if media == SSE {
-        return follow(ask, reader, wanted).await;
+        return follow(ask, reader, Wanted { from: resumed.unwrap_or(wanted.from), ..wanted }).await;
     }
     let closing = ask.shared.closing.subscribe();
     let page = read_or_close(ask.hub(), &reader, wanted.from, wanted.limits, closing).await?;
@@ -98,6 +101,9 @@ fn wanted(ask: &Ask) -> Result<Wanted> {
     let max_bytes = query.number("max-bytes", MIN_BYTES, 1 << 30)?.unwrap_or(u64::MAX).min(limits.page_bytes as u64);
     let wait = Duration::from_secs(query.number("wait", 0, 60)?.unwrap_or(0)).min(limits.longest_wait);
     let purpose = query.take("purpose")?;
+    if purpose.as_ref().is_some_and(|purpose| purpose.chars().count() > MAX_PURPOSE) {
+        return Err(wrong("purpose", "at most 200 characters"));
+    }
     query.finish()?;
     let max_events = u32::try_from(max_events).unwrap_or(limits.page_events);
     let max_bytes = usize::try_from(max_bytes).unwrap_or(limits.page_bytes);
@@ -165,13 +171,12 @@ fn next_link(product: &str, next: u64, purpose: Option<&str>) -> String {
 /// The answer that does not end. Its first read is made before the answer begins, so that a refusal is one; every further
 /// read is checked and recorded like any other.
 async fn follow(ask: Ask, reader: Reader, wanted: Wanted) -> Result<Audited<Reply>> {
-    let from = resume(&ask)?.unwrap_or(wanted.from);
     let place = ask.shared.streams.admit(ask.caller.credential()).ok_or_else(|| {
         let detail = "This credential holds as many event streams as it may; close one first.";
         HubError::new(codes::RATE_LIMITED, detail).retry(5)
     })?;
     let limits = ReadLimits { wait: Duration::ZERO, ..wanted.limits };
-    let first = ask.hub().read(&reader, from, limits).await?;
+    let first = ask.hub().read(&reader, wanted.from, limits).await?;
     let shared = std::sync::Arc::clone(&ask.shared);
     shared.metrics.event_streams.inc();
     let Asked { id, .. } = ask.request;

@@ -86,7 +86,7 @@ pub(crate) struct AccessRequestBody {
     pub(crate) purpose: String,
     /// A word to the owner.
     #[serde(default)]
-    #[schema(max_length = 1000)]
+    #[schema(max_length = 2000)]
     pub(crate) note: String,
 }
 
@@ -95,7 +95,7 @@ pub(crate) struct AccessRequestBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReasonBody {
     /// For the other side and the audit trail.
-    #[schema(max_length = 1000)]
+    #[schema(max_length = 2000)]
     pub(crate) reason: String,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct Peer(u128);
 impl Peer {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Self(u128::from(v4.to_ipv6_mapped().to_bits())),
+            IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().to_bits()),
             IpAddr::V6(v6) => Self(v6.to_bits() & !u128::from(u64::MAX)),
         }
     }

@@ -24,10 +24,10 @@ use tradelane_http::{CA_CERTIFICATE, HttpConfig, Server, ServerLimits};
 use tradelane_hub::{Hub, HubConfig, SystemClock};
 
 /// A running listener.
-pub struct World {
-    pub address: SocketAddr,
-    pub hub: Hub,
-    pub operator: String,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) hub: Hub,
+    pub(crate) operator: String,
     keys: BTreeMap<String, String>,
     tls: Arc<rustls::ClientConfig>,
     stop: Option<oneshot::Sender<()>>,
@@ -37,34 +37,34 @@ pub struct World {
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
     #[track_caller]
-    pub fn must(self, status: u16) -> Self {
+    pub(crate) fn must(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         self
     }
 }
 
 /// A request in the making.
-pub struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     world: &'a World,
     method: Method,
     path: String,
@@ -74,27 +74,27 @@ pub struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     /// As the holder of that key.
-    pub fn key(self, key: &str) -> Self {
+    pub(crate) fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
 
     /// As that principal of the world.
-    pub fn as_(self, principal: &str) -> Self {
+    pub(crate) fn as_(self, principal: &str) -> Self {
         let key = self.world.keys[principal].clone();
         self.key(&key)
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn body(mut self, media: &str, body: impl Into<Bytes>) -> Self {
+    pub(crate) fn body(mut self, media: &str, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
         self.header("content-type", media)
     }
 
-    pub fn json(self, body: &Value) -> Self {
+    pub(crate) fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
 
@@ -106,7 +106,7 @@ impl<'a> Ask<'a> {
         request.body(Full::new(self.body.clone())).expect("a request")
     }
 
-    pub async fn send(self) -> Answer {
+    pub(crate) async fn send(self) -> Answer {
         let response = self.open().await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
@@ -114,7 +114,7 @@ impl<'a> Ask<'a> {
     }
 
     /// The head of the answer; the body is still to come.
-    pub async fn open(self) -> http::Response<Incoming> {
+    pub(crate) async fn open(self) -> http::Response<Incoming> {
         let stream = self.world.connect(&[b"http/1.1"]).await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
@@ -122,7 +122,7 @@ impl<'a> Ask<'a> {
         sender.send_request(self.request()).await.expect("an answer")
     }
 
-    pub async fn send_http2(self) -> Answer {
+    pub(crate) async fn send_http2(self) -> Answer {
         let stream = self.world.connect(&[b"h2"]).await;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (mut sender, connection) =
@@ -137,14 +137,14 @@ impl<'a> Ask<'a> {
     }
 }
 
-pub fn example(path: &str) -> String {
+pub(crate) fn example(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 impl World {
     /// With the example network, and with limits as the test wants them.
-    pub async fn with(limits: ServerLimits) -> Self {
+    pub(crate) async fn with(limits: ServerLimits) -> Self {
         let directory = tempfile::Builder::new().prefix("tradelane-").tempdir().expect("a directory");
         let config = HubConfig {
             data: directory.path().join("data"),
@@ -182,7 +182,7 @@ impl World {
         world
     }
 
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(ServerLimits::default()).await
     }
 
@@ -205,30 +205,30 @@ impl World {
         self.apply(&self.keys["northline-desk"], &files).await;
     }
 
-    pub async fn apply(&self, key: &str, files: &[&str]) -> Value {
+    pub(crate) async fn apply(&self, key: &str, files: &[&str]) -> Value {
         let files: Vec<Value> =
             files.iter().map(|name| json!({ "name": name, "text": example(&format!("network/{name}")) })).collect();
         self.post("/v1/apply").key(key).json(&json!({ "files": files })).send().await.must(200).json()
     }
 
-    pub fn key_of(&self, principal: &str) -> &str {
+    pub(crate) fn key_of(&self, principal: &str) -> &str {
         &self.keys[principal]
     }
 
-    pub fn ask(&self, method: Method, path: &str) -> Ask<'_> {
+    pub(crate) fn ask(&self, method: Method, path: &str) -> Ask<'_> {
         Ask { world: self, method, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() }
     }
 
-    pub fn get(&self, path: &str) -> Ask<'_> {
+    pub(crate) fn get(&self, path: &str) -> Ask<'_> {
         self.ask(Method::GET, path)
     }
 
-    pub fn post(&self, path: &str) -> Ask<'_> {
+    pub(crate) fn post(&self, path: &str) -> Ask<'_> {
         self.ask(Method::POST, path)
     }
 
     /// Publishes the example's stock events; how many there are.
-    pub async fn publish_stock(&self) -> u64 {
+    pub(crate) async fn publish_stock(&self) -> u64 {
         let lines = example("json/acme-stock.ndjson");
         let events = self.post("/v1/products/acme-stock/events").as_("acme-desk");
         let answer = events.body("application/x-ndjson", lines).send().await.must(201);
@@ -236,7 +236,7 @@ impl World {
     }
 
     /// A TLS connection that offers these protocols.
-    pub async fn connect(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
         let mut config = (*self.tls).clone();
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         let stream = TcpStream::connect(self.address).await.expect("a connection");
@@ -245,13 +245,13 @@ impl World {
     }
 
     /// The number of leaves that the public checkpoint says.
-    pub async fn leaves(&self) -> u64 {
+    pub(crate) async fn leaves(&self) -> u64 {
         let note = self.get("/tlog/checkpoint").send().await.must(200);
         note.text().lines().nth(1).and_then(|line| line.parse().ok()).expect("a size")
     }
 
     /// Tells the listener to stop.
-    pub fn stop(&mut self) -> JoinHandle<()> {
+    pub(crate) fn stop(&mut self) -> JoinHandle<()> {
         drop(self.stop.take());
         self.server.take().expect("a server")
     }

@@ -93,12 +93,11 @@ fn found_document(operation: Operation) -> Operation {
 /// The standard's query parameters that are used most; the hub knows all of them (EPCIS 2.0, 8.2.7.1).
 fn queried(operation: Operation) -> Operation {
     let time = json!({ "type": "string", "format": "date-time" });
-    let types = ["ObjectEvent", "AggregationEvent", "TransactionEvent", "TransformationEvent", "AssociationEvent"];
     let mut operation = found_document(operation)
         .about("Parameters with several values take them separated by `|`. All of the standard's parameters are understood, \
                 those for sensor data, extensions and `ilmd` as well, and units are converted. A field that your grant does \
                 not show matches nothing.")
-        .query("eventType", words(&types), "The type of event.")
+        .query("eventType", text(), "The type of event, for example ObjectEvent.")
         .query("GE_eventTime", time.clone(), "At or after.")
         .query("LT_eventTime", time.clone(), "Before.")
         .query("GE_recordTime", time.clone(), "Captured at or after.")
@@ -193,8 +192,19 @@ async fn events(ask: Ask) -> Result<Audited<Reply>> {
 async fn find(ask: Ask, params: Vec<(String, String)>) -> Result<Audited<Reply>> {
     check(&ask)?;
     let media = media(&ask)?;
+    check_paging(&params)?;
     let page = ask.hub().epcis_query(&ask.caller, &ask.product()?, &params).await?;
     found(&ask, media, page)
+}
+
+/// A page's size is held to the same bounds everywhere; all else is the hub's to judge.
+fn check_paging(params: &[(String, String)]) -> Result<()> {
+    let sizes = params.iter().filter(|(name, _)| name == "perPage");
+    let good = |size: &str| whole(size).is_some_and(|size| (1..=MAX_PAGE).contains(&size));
+    match sizes.map(|(_, size)| size.as_str()).all(good) {
+        true => Ok(()),
+        false => Err(parameter(crate::params::wrong("perPage", "a whole number from 1 to 1000"))),
+    }
 }
 
 /// A page of events and the link to the next: the query as it was asked, on the path that it was asked on.
@@ -329,6 +339,7 @@ async fn query_events(ask: Ask) -> Result<Audited<Reply>> {
     check(&ask)?;
     let media = media(&ask)?;
     let paging = ask.query().map_err(parameter)?.into_rest();
+    check_paging(&paging)?;
     let page = ask.hub().run_query(&ask.caller, &ask.product()?, ask.path("query"), &paging).await?;
     found(&ask, media, page)
 }
