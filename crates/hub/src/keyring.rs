@@ -3,7 +3,7 @@
 //! Every key is random, is kept in the key store wrapped under the root key and bound to its scope, and is cached
 //! here. A destroyed key is remembered as destroyed, so that nothing decrypts with a copy that outlived it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -149,17 +149,20 @@ impl Keyring {
         Ok(())
     }
 
-    /// Does work that looks up data keys; done again, once, if some had to be fetched first. Keys that are missing even
-    /// then are in no store.
+    /// Does work that looks up data keys; done again while it finds keys that had to be fetched first. Work stops at the
+    /// first key that it misses in a record, so a round may bring new ones to light. Keys that were fetched and are
+    /// missing still are in no store.
     pub(crate) async fn with_data_keys<T>(&self, work: impl Fn(&NotingKeys<'_>) -> T) -> Result<T> {
-        let keys = NotingKeys::new(self);
-        let first = work(&keys);
-        let missing = keys.missing();
-        if missing.is_empty() {
-            return Ok(first);
+        let mut fetched = HashSet::new();
+        loop {
+            let keys = NotingKeys::new(self);
+            let done = work(&keys);
+            let new: Vec<u64> = keys.missing().into_iter().filter(|id| fetched.insert(*id)).collect();
+            if new.is_empty() {
+                return Ok(done);
+            }
+            self.preload_data_keys(new.into_iter()).await?;
         }
-        self.preload_data_keys(missing.into_iter()).await?;
-        Ok(work(&keys))
     }
 
     /// Destroys the key of this subject of an organization; returns how many there were.
