@@ -10,6 +10,9 @@ use crate::failure::{Failure, Result};
 use crate::out::{Out, Tone};
 use crate::profile::Connection;
 
+/// Characters of a value that the table shows; `--json` has all of it.
+const LONGEST: usize = 60;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The product
@@ -57,7 +60,7 @@ pub(crate) fn show(answer: &Value, out: Out) {
         let tone = tone(&action);
         let seen = match field.get("rendered") {
             None | Some(Value::Null) => "(left out)".to_owned(),
-            Some(Value::String(json)) => json.clone(),
+            Some(Value::String(json)) => brief(json),
             Some(other) => other.to_string(),
         };
         table.add_row([
@@ -76,6 +79,12 @@ pub(crate) fn show(answer: &Value, out: Out) {
         (false, true) => out.line(format!("{} the row filter: {filter}", out.paint(Tone::Good, "passes"))),
         (false, false) => out.line(format!("{} the row filter: {filter}", out.paint(Tone::Bad, "held back by"))),
     }
+}
+
+/// A value as the reader sees it, on one line and not too long.
+fn brief(json: &str) -> String {
+    let line = json.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain(['…']).collect() }
 }
 
 /// An action in a word or two: `reveal`, `partial 0..3`, `generalize date year`.

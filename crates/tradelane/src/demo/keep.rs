@@ -15,10 +15,10 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
     let (url, ca) = (stage.started.url.clone(), stage.ca.display().to_string());
     let out = stage.out;
     let product = if stage.known("input").is_null() { super::story::PRODUCT } else { super::own::PRODUCT };
-    stage.say(format!("address      {url}   (API description at {url}/docs)"));
-    stage.say(format!("authority    {ca}"));
+    stage.say(format!("address        {url}   (API description at {url}/docs)"));
+    stage.say(format!("authority      {ca}"));
     for principal in [OPERATOR].into_iter().chain(PRINCIPALS) {
-        stage.say(format!("{principal:12} {}", stage.key(principal)));
+        stage.say(format!("{principal:14} {}", stage.key(principal)));
     }
     out.line("");
     let lines = [
@@ -31,14 +31,16 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
             "curl --cacert {ca} -N -H 'Authorization: Bearer {}' -H 'Accept: text/event-stream' '{url}/v1/products/acme-stock/events?from=latest'",
             stage.key("medidis-desk")
         ),
-        format!("curl --cacert {ca} -u {client_id}:{client_secret} -d grant_type=client_credentials {url}/oauth/token"),
+        format!(
+            "curl --cacert {ca} -u {client_id}:{client_secret} -d grant_type=client_credentials -d scope=read:{product} {url}/oauth/token"
+        ),
         format!(
             "curl --cacert {ca} -H 'Authorization: Bearer {}' '{url}/epcis/{product}/events?eventType=ObjectEvent&EQ_bizStep=shipping&perPage=2'",
             stage.key("northline-desk")
         ),
         format!("curl --cacert {ca} {url}/tlog/checkpoint"),
         format!(
-            "TRADELANE_URL={url} TRADELANE_CA={ca} TRADELANE_KEY={} tradelane explain {product} --as medidis --offset 5",
+            "TRADELANE_URL={url} TRADELANE_CA={ca} TRADELANE_KEY={} tradelane explain {product} --as medidis --offset 8",
             stage.key("acme-desk")
         ),
     ];
