@@ -100,8 +100,15 @@ async fn a_reclassified_field_is_masked_in_events_of_before() {
     let world = World::new().await;
     world.publish(EVENTS).await.unwrap();
     assert_eq!(world.read(&world.near).await.unwrap()[0]["sku"], "A");
-    let stricter = CONTRACT.replace("name: qty, logicalType: integer, required: true, classification: internal", "name: qty, logicalType: integer, required: true, classification: pii")
-        .replace("name: id, logicalType: string, required: true, classification: public", "name: id, logicalType: string, required: true, classification: confidential");
+    let stricter = CONTRACT
+        .replace(
+            "name: qty, logicalType: integer, required: true, classification: internal",
+            "name: qty, logicalType: integer, required: true, classification: pii",
+        )
+        .replace(
+            "name: id, logicalType: string, required: true, classification: public",
+            "name: id, logicalType: string, required: true, classification: confidential",
+        );
     assert_ne!(stricter, CONTRACT);
     world.hub.apply(&world.owner, &[("contract.yaml".into(), stricter)], false).await.unwrap();
     let near = world.read(&world.near).await.unwrap();
@@ -145,12 +152,7 @@ async fn a_bad_event_refuses_the_batch_whole_or_goes_to_quarantine() {
     assert_eq!(pointers.len(), 3, "{pointers:?}");
     assert!(pointers[1].starts_with("/2"));
     assert!(world.read(&world.owner).await.unwrap().is_empty());
-    let request = Publish {
-        product: product(),
-        body: Body::Lines(batch.into()),
-        idempotency_key: None,
-        proceed: true,
-    };
+    let request = Publish { product: product(), body: Body::Lines(batch.into()), idempotency_key: None, proceed: true };
     let published = world.hub.publish(&world.publisher, request).await.unwrap();
     assert_eq!((published.value().count, published.value().quarantined.len()), (1, 3));
     let aside = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
@@ -195,8 +197,11 @@ async fn nobody_does_what_its_role_does_not_say() {
     }
     assert!(refused(world.hub.erase(&world.owner, "x").await.unwrap_err().code));
     assert!(refused(world.hub.revoke(&world.near, &"far-orders".parse().unwrap(), "").await.unwrap_err().code));
-    assert!(refused(world.hub.approve(&world.near, &"near-orders".parse().unwrap(), grant_conditions()).await.unwrap_err().code));
-    let operator_role = "apiVersion: tradelane/v1\nkind: Principal\nspec: {id: acme.evil, organization: acme, roles: [operator]}\n";
+    assert!(refused(
+        world.hub.approve(&world.near, &"near-orders".parse().unwrap(), grant_conditions()).await.unwrap_err().code
+    ));
+    let operator_role =
+        "apiVersion: tradelane/v1\nkind: Principal\nspec: {id: acme.evil, organization: acme, roles: [operator]}\n";
     let files = [("evil.yaml".to_owned(), operator_role.to_owned())];
     assert!(refused(world.hub.apply(&world.owner, &files, false).await.unwrap_err().code));
 }
@@ -215,7 +220,8 @@ async fn every_access_leaves_a_leaf_whose_receipt_verifies_offline() {
     assert_eq!((proven.leaf.offsets, proven.leaf.count), (Some((0, 1)), 2));
     assert!(!text.contains("example.org"));
     assert!(world.hub.receipt(&world.far, page.leaf()).await.is_err(), "somebody else's leaf looks like none");
-    let trail = world.hub.trail(&world.auditor, tradelane_hub::TrailQuery { max: 1_000, ..Default::default() }).await.unwrap();
+    let trail =
+        world.hub.trail(&world.auditor, tradelane_hub::TrailQuery { max: 1_000, ..Default::default() }).await.unwrap();
     assert!(trail.value().leaves.iter().any(|(index, _)| *index == page.leaf()), "the owner sees who read");
 }
 
@@ -252,7 +258,10 @@ async fn an_apply_is_planned_first_done_whole_and_done_once() {
     let files = [("contract.yaml".to_owned(), CONTRACT.to_owned())];
     let plan = world.hub.plan(&world.owner, &files, false).await.unwrap();
     assert!(plan.value().iter().all(|line| line.verb == tradelane_model::plan::Verb::NoOp));
-    let broken = format!("{}\n---\napiVersion: tradelane/v1\nkind: Product\nspec: {{id: p2, owner: acme, contract: nowhere}}\n", CONTRACT.replace("1.0.0", "1.1.0"));
+    let broken = format!(
+        "{}\n---\napiVersion: tradelane/v1\nkind: Product\nspec: {{id: p2, owner: acme, contract: nowhere}}\n",
+        CONTRACT.replace("1.0.0", "1.1.0")
+    );
     let error = world.hub.apply(&world.owner, &[("x.yaml".to_owned(), broken)], false).await.unwrap_err();
     assert_eq!(error.code, codes::CONFLICT);
     let catalog = world.hub.catalog(&world.near).await.unwrap();

@@ -467,7 +467,8 @@ customProperties:
 
     #[test]
     fn a_year_and_norway_are_text() {
-        let contract = Contract::parse(&ORDERS.replace("unit: d", "unit: y").replace("region: eu", "region: no")).unwrap();
+        let contract =
+            Contract::parse(&ORDERS.replace("unit: d", "unit: y").replace("region: eu", "region: no")).unwrap();
         assert_eq!(contract.retention, Some(30 * 365 * 86_400));
         assert_eq!(contract.region.as_deref(), Some("no"));
     }

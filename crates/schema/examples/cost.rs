@@ -18,10 +18,9 @@ use tradelane_tape::{Limits, Tape};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut files = std::env::args().skip(1);
     let (schema, documents): (Value, Vec<Vec<u8>>) = match files.next() {
-        Some(schema) => (
-            serde_json::from_slice(&std::fs::read(schema)?)?,
-            files.map(std::fs::read).collect::<Result<_, _>>()?,
-        ),
+        Some(schema) => {
+            (serde_json::from_slice(&std::fs::read(schema)?)?, files.map(std::fs::read).collect::<Result<_, _>>()?)
+        }
         None => (contract(), (0..1000).map(|i| event(i).into_bytes()).collect()),
     };
     let compiled = Schema::compile(&schema)?;
