@@ -22,8 +22,6 @@ pub const MOST_PARAMETERS: usize = 100;
 pub const MOST_VALUES: usize = 1000;
 /// Longest name or value.
 const LONGEST: usize = 4096;
-/// The most that `perPage`, `eventCountLimit` and `maxEventCount` can ask for.
-const MAX_COUNT: u32 = 100_000;
 
 /// One parameter.
 struct Parameter<'p> {
@@ -369,7 +367,7 @@ impl Parameter<'_> {
 
     /// A count of at least one.
     fn count(&self) -> Parsed<u32> {
-        self.one()?.parse().ok().filter(|count| (1..=MAX_COUNT).contains(count)).ok_or(QueryFault::Value)
+        self.one()?.parse().ok().filter(|count| *count > 0).ok_or(QueryFault::Value)
     }
 
     /// A condition that is asked for with `true`, and not with `false`.
