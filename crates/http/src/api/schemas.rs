@@ -227,7 +227,7 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
             "type": "object", "required": ["@context", "type", "epcisBody"],
             "properties": {
                 "@context": {}, "type": words(&["EPCISDocument", "EPCISQueryDocument"]), "schemaVersion": text(),
-                "creationDate": text(), "epcisBody": object(),
+                "creationDate": text(), "epcisBody": {},
             }
         }),
     );

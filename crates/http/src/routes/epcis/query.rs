@@ -105,8 +105,8 @@ fn queried(operation: Operation) -> Operation {
         .query("EQ_action", words(&["ADD", "OBSERVE", "DELETE"]), "The action.")
         .query("orderBy", words(&["eventTime", "recordTime"]), "What they are ordered by.")
         .query("orderDirection", words(&["ASC", "DESC"]), "In which direction.")
-        .query("eventCountLimit", integer(1, 100_000), "Only so many, in that order.")
-        .query("maxEventCount", integer(1, 100_000), "Refuse if there are more.");
+        .query("eventCountLimit", json!({ "type": "integer", "minimum": 1 }), "Only so many, in that order.")
+        .query("maxEventCount", json!({ "type": "integer", "minimum": 1 }), "Refuse if there are more.");
     for name in
         ["EQ_bizStep", "EQ_disposition", "EQ_readPoint", "EQ_bizLocation", "MATCH_epc", "MATCH_anyEPC", "EQ_eventID"]
     {
