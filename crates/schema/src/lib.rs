@@ -14,6 +14,8 @@
 //!
 //! What this crate does not know: contracts, classification, EPCIS. It does no I/O.
 
+#[cfg(feature = "bench")]
+pub mod bench_peer;
 mod compile;
 mod equal;
 mod error;
