@@ -3,6 +3,7 @@
 //! Exit codes: 0 done and the answer is yes; 1 the answer is no, or the input is not valid; 2 used wrongly; 3 a server, a
 //! file or the network failed.
 
+mod bench;
 mod client;
 mod commands;
 mod config;
@@ -82,6 +83,8 @@ enum Command {
     /// Validate and hash EPCIS documents, offline
     #[command(subcommand)]
     Epcis(commands::epcis::Args),
+    /// Measure this machine: ratios to a baseline in the same run, beside their targets
+    Bench(bench::Args),
     /// Store a hub's address and key as a profile
     Login(commands::login::Args),
     /// Show or remove stored profiles
@@ -137,6 +140,7 @@ fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Quarantine(args) => commands::quarantine::run(args, connection, out),
         Command::Audit(args) => commands::audit::run(args, connection, out),
         Command::Epcis(args) => commands::epcis::run(args, out),
+        Command::Bench(args) => bench::run(&args, out),
         Command::Login(args) => commands::login::run(args, connection, out),
         Command::Profile(args) => commands::login::profiles(args, out),
     }
