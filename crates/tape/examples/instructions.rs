@@ -43,7 +43,7 @@ fn document(i: usize) -> String {
             n % 80,
             n % 1200,
             n % 10_000,
-            n % 2 == 0,
+            n.is_multiple_of(2),
         ),
         2 => format!(
             "{{\n  \"type\": \"inventory.level\",\n  \"product\": \"SKU-{n}\",\n  \"site\": {{\n    \"gln\": \"40123450{:05}\",\n    \"zone\": \"A{}\"\n  }},\n  \"onHand\": {},\n  \"reserved\": {},\n  \"reorderPoint\": {},\n  \"unit\": \"EA\",\n  \"lots\": [\n    {{\n      \"lot\": \"L{n}\",\n      \"expires\": \"2027-0{}-15\",\n      \"quantity\": {}\n    }},\n    {{\n      \"lot\": \"M{n}\",\n      \"expires\": \"2027-11-30\",\n      \"quantity\": {}\n    }}\n  ],\n  \"countedBy\": {{\n    \"name\": \"Jonas Weber\",\n    \"badge\": \"B-{}\"\n  }},\n  \"countedAt\": \"2026-11-20T14:02:{:02}.250Z\",\n  \"history\": [{}, {}, {}, {}, {}, {}, {}, {}],\n  \"flags\": {{\n    \"quarantine\": false,\n    \"cycleCount\": true,\n    \"blocked\": null\n  }},\n  \"remark\": \"Counted twice, once by hand and once by scanner; the difference was booked to shrinkage.\"\n}}",
@@ -84,7 +84,7 @@ fn document(i: usize) -> String {
                 ))
                 .collect::<Vec<_>>()
                 .join(","),
-            n % 3 == 0,
+            n.is_multiple_of(3),
             n % 10,
             n % 100,
             n % 5000,
@@ -92,6 +92,8 @@ fn document(i: usize) -> String {
         ),
     }
 }
+
+type Way<'a> = &'a mut dyn FnMut(&[u8]);
 
 fn main() {
     let documents: Vec<String> = (0..4000).map(document).collect();
@@ -114,7 +116,7 @@ fn main() {
     println!("{mean:.0} bytes and {:.0} nodes per document", f64::from(nodes) / documents.len() as f64);
     let mut best = [f64::INFINITY; 3];
     for _ in 0..40 {
-        let ways: [&mut dyn FnMut(&[u8]); 3] = [
+        let ways: [Way<'_>; 3] = [
             &mut |json| {
                 black_box(tape.parse(json, &Limits::EVENT).is_ok());
             },
