@@ -160,7 +160,7 @@ fn nothing_is_left_to_be_done_in_a_comment() {
     let broken: Vec<_> = files()
         .into_iter()
         .filter(|(path, _)| {
-            path != "Cargo.lock" && path != "LICENSE" && !path.ends_with(".svg") && !path.ends_with("go.sum")
+            !path.ends_with("Cargo.lock") && path != "LICENSE" && !path.ends_with(".svg") && !path.ends_with("go.sum")
         })
         .flat_map(|(path, text)| {
             text.lines()
@@ -188,7 +188,7 @@ fn nothing_speaks_of_one_machine_or_of_how_it_was_written() {
     .map(|halves| halves.concat());
     let broken: Vec<_> = files()
         .into_iter()
-        .filter(|(path, _)| path != "Cargo.lock" && !path.starts_with("tools/advisories/"))
+        .filter(|(path, _)| !path.ends_with("Cargo.lock") && !path.starts_with("tools/advisories/"))
         .flat_map(|(path, text)| {
             private
                 .iter()
