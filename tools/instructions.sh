@@ -13,12 +13,11 @@ MORE=3000
 TARGET=${CARGO_TARGET_DIR:-target}
 PROGRAMS=$TARGET/instructions
 
-# Both examples are called `instructions`, so each is copied away before the other is built.
 mkdir -p "$PROGRAMS"
-for crate in tape seal; do
-    cargo build --locked --quiet --release -p "tradelane-$crate" --features "$([ "$crate" = seal ] && echo bench || true)" --example instructions
-    cp "$TARGET/release/examples/instructions" "$PROGRAMS/$crate"
-done
+cargo build --locked --quiet --release -p tradelane-tape --example parse_instructions
+cargo build --locked --quiet --release -p tradelane-seal --features bench --example instructions
+cp "$TARGET/release/examples/parse_instructions" "$PROGRAMS/tape"
+cp "$TARGET/release/examples/instructions" "$PROGRAMS/seal"
 [ "${1:-}" != --build-only ] || exit 0
 
 count() { # PROGRAM ARGUMENT... -> instructions

@@ -1,11 +1,11 @@
 //! What a parse costs.
 //!
-//! `instructions N` parses N documents of about 1 KiB, for callgrind: run it with two numbers and take the difference,
+//! `parse_instructions N` parses N documents of about 1 KiB, for callgrind: run it with two numbers and take the difference,
 //! so that what comes before and after drops out.
 //!
 //! ```sh
-//! cargo build --release -p tradelane-tape --example instructions
-//! for n in 1000 3000; do valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/examples/instructions $n; done
+//! cargo build --release -p tradelane-tape --example parse_instructions
+//! for n in 1000 3000; do valgrind --tool=callgrind --callgrind-out-file=/dev/null target/release/examples/parse_instructions $n; done
 //! ```
 //!
 //! Without a number it takes times instead, beside serde_json's DOM.
