@@ -178,7 +178,7 @@ fn key_is_shaped(ai: &str, value: &str) -> bool {
     let Some((digits, free)) = value.split_at_checked(key.digits) else { return false };
     let digits_ok = digits.bytes().all(|b| b.is_ascii_digit());
     let free_ok = if key.free == 0 { free.is_empty() } else { is_serial(free, 0, key.free) };
-    digits_ok && free_ok && !(ai == "255" && !free.bytes().all(|b| b.is_ascii_digit()))
+    digits_ok && free_ok && (ai != "255" || free.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn check_digit_is_right(ai: &str, value: &str) -> bool {

@@ -313,7 +313,7 @@ impl Epc<'_> {
     }
 
     /// The canonical GS1 Digital Link URI; of a pattern, that of the class when only the serial is a wildcard.
-    pub fn to_digital_link(&self) -> Option<String> {
+    pub fn to_digital_link(self) -> Option<String> {
         let mut key = self.key()?;
         if let Some((piece, total)) = self.piece {
             key.push_str(piece.value()?);

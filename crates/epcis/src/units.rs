@@ -606,12 +606,12 @@ pub fn find(code: &str) -> Option<&'static Unit> {
 
 impl Unit {
     /// A value of this unit in the base unit of its dimension.
-    pub fn to_base(&self, value: f64) -> f64 {
+    pub fn to_base(self, value: f64) -> f64 {
         (value + self.shift) * self.numerator / self.denominator
     }
 
     /// A value of the base unit in this unit.
-    pub fn from_base(&self, base: f64) -> f64 {
+    pub fn of_base(self, base: f64) -> f64 {
         base * self.denominator / self.numerator - self.shift
     }
 }
@@ -623,7 +623,7 @@ pub fn convert(value: f64, from: &str, to: &str) -> Option<f64> {
         return Some(value);
     }
     let (from, to) = (find(from)?, find(to)?);
-    (from.dimension == to.dimension).then(|| to.from_base(from.to_base(value)))
+    (from.dimension == to.dimension).then(|| to.of_base(from.to_base(value)))
 }
 
 /// Compares two numbers of which one was converted: equal when they differ by less than a billionth.
@@ -757,7 +757,7 @@ mod tests {
     fn every_unit_survives_the_way_there_and_back() {
         for unit in UNITS {
             for value in [-12.5, 0.0, 1.0, 37.7, 1e6] {
-                let back = unit.from_base(unit.to_base(value));
+                let back = unit.of_base(unit.to_base(value));
                 let near = (back - value).abs() <= 1e-9 * value.abs().max(unit.shift.abs()).max(1.0);
                 assert!(near, "{}: {value} came back as {back}", unit.code);
             }
