@@ -201,6 +201,9 @@ impl OpeningKeys for Keyring {
     }
 }
 
+/// Keys of new subjects, by tag.
+type NewKeys = HashMap<[u8; 32], (NewKey, Arc<DataKey>)>;
+
 /// Keys for sealing one batch. Keys of subjects who are new are drawn here, and must be stored before the batch is.
 pub(crate) struct BatchKeys {
     keyring: Arc<Keyring>,
@@ -208,7 +211,7 @@ pub(crate) struct BatchKeys {
     default: Arc<DataKey>,
     pub(crate) log_key: Arc<LogKey>,
     now: Timestamp,
-    new: Mutex<HashMap<[u8; 32], (NewKey, Arc<DataKey>)>>,
+    new: Mutex<NewKeys>,
 }
 
 impl BatchKeys {
