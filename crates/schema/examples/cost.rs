@@ -30,10 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut tape, mut other) = (Tape::new(), Tape::new());
     let mut valid = Vec::new();
     for document in documents {
-        let doc = tape.parse(&document, &Limits::DOCUMENT)?;
-        match compiled.validate(doc.root(), 3) {
-            Ok(()) => valid.push(document),
-            Err(violations) => violations.iter().for_each(|violation| println!("invalid: {violation}")),
+        match tape.parse(&document, &Limits::DOCUMENT).map(|doc| compiled.validate(doc.root(), 3)) {
+            Ok(Ok(())) => valid.push(document),
+            Ok(Err(violations)) => violations.iter().for_each(|violation| println!("invalid: {violation}")),
+            Err(error) => println!("refused: {error}"),
         }
     }
     let bytes: usize = valid.iter().map(Vec::len).sum();
