@@ -1,6 +1,6 @@
 //! The accept loop: connections in, within limits; TLS 1.3; HTTP/1.1 and HTTP/2; and an orderly end.
 //!
-//! It knows nothing of routes: every request goes to [`crate::front::Front`].
+//! It knows nothing of routes: every request goes to `crate::front::Front`.
 
 mod connections;
 mod idle;
