@@ -193,7 +193,7 @@ impl Hub {
         }
         let events = gather(&singles);
         let contract = self.contract(product)?;
-        let batch = self.seal_batch(&contract, product, events.clone(), now).await?;
+        let mut batch = self.seal_batch(&contract, product, events.clone(), now).await?;
         stored.errors.extend(batch.refused.iter().flat_map(|refused| placed(refused, &singles)));
         if let Some(first) = batch.refused.first() {
             stored.code = first.code;
@@ -203,7 +203,9 @@ impl Hub {
         }
         let expires = now.plus_seconds(crate::publish::IDEMPOTENCY_SECONDS);
         let dedup = Dedup { key: capture, body: capture, expires };
-        let appended = self.append(product, &batch, now, Some(dedup)).await?;
+        // A job may begin long after it was taken: it is asked again whether its publisher may.
+        let permit = self.decide(caller, Act::Publish, On::Product(product))?;
+        let appended = self.append(&permit, product, &mut batch, now, Some(dedup)).await?;
         self.confirm(product, &singles, &batch.refused, &capture).await?;
         if appended.duplicate {
             let duplicate = |single: &Single| duplicate(single.index);

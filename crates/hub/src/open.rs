@@ -220,8 +220,13 @@ impl Hub {
         // Compiled views go before the permits end: a reader that is made anew must not find an old view.
         self.0.views.forget(entries);
         self.0.authority.moved(&after, entries);
-        if entries.iter().any(|entry| matches!(entry.change, Change::SubjectErased { .. })) {
+        let any = |is: fn(&Change) -> bool| entries.iter().any(|entry| is(&entry.change));
+        if any(|change| matches!(change, Change::SubjectErased { .. })) {
             self.0.keyring.forget_data_keys();
+            self.0.rendered.clear();
+        }
+        // A product of the same name begins at offset 0 again.
+        if any(|change| matches!(change, Change::ProductDeleted(_))) {
             self.0.rendered.clear();
         }
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tradelane_keys::{Sha256, random_array, sha256};
 use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
+use tradelane_policy::{Action, Permit};
 use tradelane_storage::{Append, Appended, Dedup};
 use tradelane_tape::ndjson::{self, Line, LineLimits};
 use tradelane_tape::{Limits, Tape};
@@ -125,16 +126,14 @@ impl Hub {
         let _in_flight = dedup.as_ref().map(|dedup| self.inner().in_flight.enter(dedup.key)).transpose()?;
         let contract = self.contract(&request.product)?;
         let now = self.now();
-        let batch = self.seal_batch(&contract, &request.product, events.clone(), now).await?;
+        let mut batch = self.seal_batch(&contract, &request.product, events.clone(), now).await?;
         if !batch.refused.is_empty() {
             add(&self.inner().counters.events_refused, batch.refused.len() as u64);
             if !request.proceed {
                 return Err(refusal(batch.refused, events.ranges.len()));
             }
         }
-        // What was decided while the work was done may not hold any more.
-        permit.check(now).map_err(|_| HubError::of(codes::FORBIDDEN))?;
-        let appended = self.append(&request.product, &batch, now, dedup).await?;
+        let appended = self.append(&permit, &request.product, &mut batch, now, dedup).await?;
         if !appended.duplicate {
             self.set_aside(&request.product, &events, &batch.refused, now).await?;
             add(&self.inner().counters.events_published, u64::from(batch.count));
@@ -181,19 +180,25 @@ impl Hub {
         }
     }
 
+    /// The one way into the log of events. It demands a permit to publish there, which must still hold now that the
+    /// work of sealing is done.
     pub(crate) async fn append(
         &self,
+        permit: &Permit,
         product: &ProductId,
-        batch: &SealedBatch,
+        batch: &mut SealedBatch,
         timestamp: Timestamp,
         dedup: Option<Dedup>,
     ) -> Result<Appended> {
+        permit
+            .covers(Action::Publish, product, self.now())
+            .map_err(|error| HubError::of(error.code()).because(error))?;
         let stream = Self::stream(product);
         if batch.count == 0 {
             let end = self.inner().stores.log.bounds(&stream).await?.map_or(0, |bounds| bounds.end);
             return Ok(Appended { base_offset: end, duplicate: false });
         }
-        let payload = Bytes::copy_from_slice(&batch.bytes);
+        let payload = Bytes::from(std::mem::take(&mut batch.bytes));
         let append = Append { stream, count: batch.count, payload, timestamp, dedup };
         Ok(self.inner().stores.log.append(append).await?)
     }

@@ -91,6 +91,30 @@ pub struct Page {
     pub count: u32,
 }
 
+impl Page {
+    /// Takes a batch's events from `at` on, as many as there is room for; returns where to go on.
+    fn take(
+        &mut self,
+        batch: &Arc<RenderedBatch>,
+        at: u64,
+        max_events: u32,
+        bytes: &mut usize,
+        classes: &mut Vec<Class>,
+    ) -> u64 {
+        let room = max_events.saturating_sub(self.count) as usize;
+        let first = batch.events.partition_point(|event| event.offset < at);
+        let last = batch.events.len().min(first.saturating_add(room));
+        let chunk = Chunk { batch: batch.clone(), events: first..last };
+        if !chunk.is_empty() {
+            *bytes += chunk.lines().len();
+            self.count += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            self.chunks.push(chunk);
+            classes.extend(batch.classes.iter().cloned());
+        }
+        batch.events.get(last).map_or(batch.end, |next| next.offset)
+    }
+}
+
 /// Events of one batch as one view shows them, shared by all who read through an equal view.
 #[derive(Debug, Clone)]
 pub struct Chunk {
@@ -152,6 +176,8 @@ struct RenderedEvent {
 /// A batch as one view shows it.
 #[derive(Debug)]
 pub(crate) struct RenderedBatch {
+    /// The offset after the batch: where the next one begins.
+    end: u64,
     lines: Bytes,
     events: Vec<RenderedEvent>,
     classes: Vec<Class>,
@@ -339,6 +365,12 @@ impl Hub {
         let stream = Self::stream(&reader.product);
         let (max_events, mut bytes, mut scanned) = (limits.max_events.clamp(1, MAX_EVENTS), 0, 0);
         while at < page.end && page.count < max_events && bytes < limits.max_bytes.max(1) && scanned < MAX_SCAN {
+            // Who reads on stands at the start of a batch. If that is rendered already, the log need not be asked.
+            if let Some(rendered) = self.rendered_before(reader, at) {
+                scanned += rendered.lines.len();
+                at = page.take(&rendered, at, max_events, &mut bytes, classes);
+                continue;
+            }
             let want = limits.max_bytes.clamp(64 << 10, 4 << 20);
             let batches = match self.inner().stores.log.read(&stream, at, want).await {
                 Ok(batches) => batches,
@@ -353,28 +385,26 @@ impl Hub {
                 break;
             }
             for stored in batches {
-                let room = (max_events - page.count) as usize;
-                if room == 0 || (bytes >= limits.max_bytes.max(1) && page.count > 0) {
+                if page.count >= max_events || (bytes >= limits.max_bytes.max(1) && page.count > 0) {
                     break;
                 }
                 scanned += stored.payload.len();
                 let rendered = self.rendered(reader, &stored).await?;
-                let first = rendered.events.partition_point(|event| event.offset < at);
-                let last = rendered.events.len().min(first + room);
-                let chunk = Chunk { batch: rendered.clone(), events: first..last };
-                at = match rendered.events.get(last) {
-                    Some(next) => next.offset,
-                    None => stored.end_offset(),
-                };
-                if !chunk.is_empty() {
-                    bytes += chunk.lines().len();
-                    page.count += u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-                    page.chunks.push(chunk);
-                    classes.extend(rendered.classes.iter().cloned());
-                }
+                at = page.take(&rendered, at, max_events, &mut bytes, classes);
             }
         }
         Ok(at)
+    }
+
+    /// The batch that begins at `at`, if it was rendered for an equal view before.
+    fn rendered_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedBatch>> {
+        if reader.view.filter.as_ref().is_some_and(|filter| filter.looks_at_time) {
+            return None;
+        }
+        let key: RenderKey = (reader.view.stream.clone(), at, reader.view.digest);
+        let rendered = self.inner().rendered.batches.get(&key)?;
+        add(&self.inner().counters.batches_reused, 1);
+        Some(rendered)
     }
 
     /// Some batches from `at` on as the reader sees them, and where to go on, if there is more.
@@ -401,10 +431,7 @@ impl Hub {
 
     /// The batch as the reader's view shows it.
     async fn rendered(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedBatch>> {
-        let key: RenderKey = (reader.product.as_str().into(), stored.base_offset, reader.view.digest);
-        let reusable = reader.view.filter.as_ref().is_none_or(|filter| !filter.looks_at_time);
-        if reusable && let Some(rendered) = self.inner().rendered.batches.get(&key) {
-            add(&self.inner().counters.batches_reused, 1);
+        if let Some(rendered) = self.rendered_before(reader, stored.base_offset) {
             return Ok(rendered);
         }
         let begun = self.inner().rendered.generation();
@@ -418,7 +445,9 @@ impl Hub {
             self.report_withheld(&reader.product, *offset, codes::WITHHELD, &reason.to_string()).await;
         }
         let rendered = Arc::new(rendered);
+        let reusable = reader.view.filter.as_ref().is_none_or(|filter| !filter.looks_at_time);
         if reusable && rendered.withheld.is_empty() {
+            let key: RenderKey = (reader.view.stream.clone(), stored.base_offset, reader.view.digest);
             self.inner().rendered.keep(key, rendered.clone(), begun);
         }
         Ok(rendered)
@@ -450,7 +479,7 @@ impl Hub {
                 work.event(reader, offset, record, view, filter.as_deref(), keys, self.now());
             }
         }
-        Ok(work.finish())
+        Ok(work.finish(stored.end_offset()))
     }
 }
 
@@ -559,8 +588,9 @@ impl Rendering {
         Ok(RenderedEvent { offset, time, line_start, event_start, event_end })
     }
 
-    fn finish(self) -> RenderedBatch {
+    fn finish(self, end: u64) -> RenderedBatch {
         RenderedBatch {
+            end,
             lines: Bytes::from(self.lines),
             events: self.events,
             classes: self.classes,

@@ -74,6 +74,13 @@ impl CompiledContract {
                 return Ok(Err((error.code(), vec![place])));
             }
         };
+        // Data of a person whom nobody can name could never be erased with them.
+        if located.is_unattributed() {
+            let message = "a field that belongs to a person has no subject: the member that the contract names as the \
+                           person's identity is missing, or is neither text nor a number";
+            let place = Place { pointer: String::new(), rule: "subject".into(), message: message.into() };
+            return Ok(Err((codes::CONTRACT_VIOLATION, vec![place])));
+        }
         let sealed = batch.record(now, |out| located.seal(&self.product, &keys.log_key, keys, out));
         match sealed {
             Ok(()) => Ok(Ok(())),
@@ -171,6 +178,8 @@ pub(crate) struct GrantView {
     pub(crate) filter: Option<GrantFilter>,
     /// Equal digests render equal bytes.
     pub(crate) digest: [u8; 32],
+    /// The product's stream, as rendered batches name it.
+    pub(crate) stream: Arc<str>,
 }
 
 impl GrantView {
@@ -303,6 +312,7 @@ impl Hub {
             by_revision: Mutex::default(),
             filter,
             digest,
+            stream: grant.product.as_str().into(),
         })
     }
 
@@ -336,7 +346,8 @@ impl Hub {
         let spec = ViewSpec::reveal_all(current.contract.shape.classes());
         let keys = ViewKeys::derive(&SecretBytes::random(), "", "", 0, "");
         let digest = digest(&current, &spec, None, None);
-        let view = GrantView { current, spec, keys, by_revision: Mutex::default(), filter: None, digest };
+        let stream = product.as_str().into();
+        let view = GrantView { current, spec, keys, by_revision: Mutex::default(), filter: None, digest, stream };
         let view = Arc::new(view);
         write(&self.inner().views.owners).insert(product.clone(), view.clone());
         Ok(view)

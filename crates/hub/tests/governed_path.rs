@@ -161,6 +161,19 @@ async fn a_bad_event_refuses_the_batch_whole_or_goes_to_quarantine() {
 }
 
 #[tokio::test]
+async fn data_of_a_person_who_is_not_named_is_refused_because_it_could_not_be_erased() {
+    let world = World::new().await;
+    let lenient =
+        CONTRACT.replace("{name: email, logicalType: string, required: true}", "{name: email, logicalType: string}");
+    assert_ne!(lenient, CONTRACT);
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), lenient)], false).await.unwrap();
+    let nameless = r#"{"id":"1","sku":"A","qty":1,"customer":{"email":null,"name":"Ann"}}"#;
+    let error = world.publish(nameless).await.unwrap_err();
+    assert_eq!((error.code, error.places[0].rule.as_str()), (codes::CONTRACT_VIOLATION, "subject"));
+    world.publish(r#"{"id":"2","sku":"A","qty":1}"#).await.expect("nobody's data needs no name");
+}
+
+#[tokio::test]
 async fn a_retry_with_the_same_key_stores_once_and_another_body_is_refused() {
     let world = World::new().await;
     let request = |text: &'static str| Publish {

@@ -222,7 +222,8 @@ pub(super) fn hub(effort: Effort) -> Result<Vec<Figure>> {
     let bench = Bench::new()?;
     let batches: Vec<Bytes> = (0..8).map(batch).collect();
     let mut figures = publishing(effort, &bench, &batches)?;
-    figures.push(reading(&bench)?);
+    drop(bench);
+    figures.push(reading(&batches)?);
     figures.push(audit(effort)?);
     Ok(figures)
 }
@@ -294,8 +295,15 @@ fn publishing(effort: Effort, bench: &Bench, batches: &[Bytes]) -> Result<Vec<Fi
     ])
 }
 
-/// What one more reader of an equal view costs, beside the first.
-fn reading(bench: &Bench) -> Result<Figure> {
+/// What one more reader of an equal view costs, beside the first: of as many events as the cache of rendered batches
+/// holds, as with readers who keep up.
+fn reading(batches: &[Bytes]) -> Result<Figure> {
+    let bench = Bench::new()?;
+    for batch in batches.iter().chain(batches) {
+        let body = Body::Lines(batch.clone());
+        let request = Publish { product: bench.product.clone(), body, idempotency_key: None, proceed: false };
+        bench.runtime.block_on(bench.hub.publish(&bench.owner, request)).map_err(broken)?;
+    }
     let measured = |caller: &Caller| -> Result<f64> {
         let cpu = cpu_seconds();
         let count = bench.read_all(caller)?;
