@@ -54,7 +54,7 @@ fn event(number: u32) -> Value {
         "type": "ObjectEvent", "eventID": format!("urn:uuid:0b5e2a52-6d3c-4c0d-9e0f-{number:012x}"),
         "eventTime": format!("2026-03-01T08:{:02}:00.000Z", number % 60), "eventTimeZoneOffset": "+00:00",
         "epcList": [format!("urn:epc:id:sgtin:9521321.012345.{number}")], "action": "OBSERVE",
-        "bizStep": if number % 2 == 0 { "shipping" } else { "receiving" }, "bizLocation": {"id": PLACE},
+        "bizStep": if number.is_multiple_of(2) { "shipping" } else { "receiving" }, "bizLocation": {"id": PLACE},
     })
 }
 
