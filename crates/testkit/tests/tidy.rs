@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("seal", &["tape", "keys", "model"]),
     ("audit", &["keys", "model"]),
     ("storage", &["keys", "model"]),
+    ("groups", &[]),
     ("hub", &["policy", "seal", "schema", "epcis", "keys", "audit", "storage", "tape", "model"]),
     ("http", &["hub", "keys", "model"]),
     ("tradelane", &["http", "hub", "audit", "storage", "seal", "schema", "epcis", "policy", "keys", "tape", "model"]),

@@ -1,0 +1,1 @@
+//! The topics inside a consumer's metadata.
