@@ -20,7 +20,7 @@ pub use error::GroupError;
 pub use group::{Effect, Group, GroupState, Ticket};
 pub use limits::GroupLimits;
 pub use message::{
-    Described, DescribedMember, FetchedOffset, Heartbeat, JoinGroup, JoinReply, Joined, JoinedMember, LeaveGroup, Leaving,
-    Left, Listed, NewOffset, OffsetCommit, OffsetFetch, SyncGroup, SyncReply, Synced,
+    Described, DescribedMember, FetchedOffset, Heartbeat, JoinGroup, JoinReply, Joined, JoinedMember, LeaveGroup,
+    Leaving, Left, Listed, NewOffset, OffsetCommit, OffsetFetch, SyncGroup, SyncReply, Synced,
 };
 pub use store::{CommittedOffset, GroupMark, OffsetStore, StoreError, StoredGroup, StoredOffset};
