@@ -1,0 +1,3 @@
+//! Batches through the public interface: built, parsed, damaged, patched, rewritten.
+
+mod build;
