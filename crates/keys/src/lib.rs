@@ -1,7 +1,7 @@
 //! Keys: the only crate of Tradelane that names a cryptographic library.
 //!
 //! What is here: authenticated encryption, keyed hashes, key derivation, signatures, randomness, secret types, the local
-//! root key and what it wraps, access tokens, API keys, and development certificates. Everything rests on one library,
+//! root key and what it wraps, access tokens, API keys, SCRAM, and development certificates. Everything rests on one library,
 //! AWS-LC through `aws-lc-rs`.
 //!
 //! What this crate does not know: events, contracts, storage, time. It takes the current time as whole seconds since the
@@ -15,6 +15,7 @@ mod deterministic;
 mod hash;
 mod random;
 mod root;
+mod scram;
 mod secret;
 mod signature;
 mod token;
@@ -27,6 +28,7 @@ pub use deterministic::DeterministicKey;
 pub use hash::{MacKey, Sha256, hkdf, sha256};
 pub use random::{Random, SystemRandom, random_array};
 pub use root::{RootKey, RootKeyError};
+pub use scram::{ScramError, ScramExchange, ScramFirst, ScramHash, ScramVerifier};
 pub use secret::{SecretBytes, constant_time_eq};
 pub use signature::{SigningKey, SigningKeyError, verify_ed25519};
 pub use token::{AccessClaims, TokenError, TokenIssuer, TokenRequest, TokenVerifier, key_id};
