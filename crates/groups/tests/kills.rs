@@ -147,7 +147,7 @@ fn start(hub: &Hub, acknowledged: &Acknowledged, at: usize) -> Slot {
     let consumer = Consumer {
         hub: hub.clone(),
         scope: if at < MEMBERS { "acme".into() } else { "globex".into() },
-        instance: (at % 3 == 0).then(|| format!("instance-{at}")),
+        instance: at.is_multiple_of(3).then(|| format!("instance-{at}")),
         id: String::new(),
         acknowledged: acknowledged.clone(),
         owned: owned.clone(),

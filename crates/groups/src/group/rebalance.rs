@@ -187,11 +187,14 @@ impl Group {
     pub(super) fn vote(&self) -> String {
         let mut voters: Vec<&Member> = self.members.values().collect();
         voters.sort_by_key(|member| member.arrival);
+        let offered = voters.first().map(|first| first.protocols.as_slice()).unwrap_or_default().iter();
+        let is_common = |name: &str| voters.iter().all(|voter| voter.offers(name));
+        let common: Vec<&str> = offered.map(|(name, _)| name.as_str()).filter(|name| is_common(name)).collect();
         let mut votes: Vec<(&str, usize)> = Vec::new();
         for voter in &voters {
-            let is_common = |name: &str| voters.iter().all(|other| other.offers(name));
-            let Some((choice, _)) = voter.protocols.iter().find(|(name, _)| is_common(name)) else { continue };
-            match votes.iter_mut().find(|(name, _)| name == choice) {
+            let mut wishes = voter.protocols.iter().map(|(name, _)| name.as_str());
+            let Some(choice) = wishes.find(|wish| common.contains(wish)) else { continue };
+            match votes.iter_mut().find(|(name, _)| *name == choice) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((choice, 1)),
             }
