@@ -5,26 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How the listener proves who it is.
-#[derive(Debug, Clone)]
-pub enum Transport {
-    /// TLS 1.3 with a certificate of one's own: two PEM files, the chain leaf first.
-    Certificate {
-        /// The chain.
-        chain: PathBuf,
-        /// The private key (PKCS#8, SEC1 or PKCS#1).
-        key: PathBuf,
-    },
-    /// TLS 1.3 with a certificate of a development authority, which is kept in `directory` and made when it is not there.
-    Development {
-        /// Where the authority's certificate and key are kept.
-        directory: PathBuf,
-        /// Names and addresses beyond `localhost` and loopback.
-        names: Vec<String>,
-    },
-    /// No encryption; refused on any address but loopback.
-    PlainLoopback,
-}
+pub use tradelane_transport::{Rate, Transport};
 
 /// Who may read `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,15 +81,6 @@ pub struct ServerLimits {
     pub refusals_per_peer: Rate,
     /// Time that open requests have to end after the listener was told to stop.
     pub drain: Duration,
-}
-
-/// A steady rate and how far it may be ahead of itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
-    /// Requests a second.
-    pub per_second: f64,
-    /// Requests at once.
-    pub burst: u32,
 }
 
 impl Default for ServerLimits {

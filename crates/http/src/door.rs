@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tradelane_hub::{Audited, Caller, Hub, HubError, Result};
 use tradelane_model::{ProductId, codes};
+use tradelane_transport::Verdict;
 
 use crate::api::Operation;
 use crate::config::ServerLimits;
@@ -27,7 +28,6 @@ use crate::media::{MediaType, negotiate};
 use crate::params::{Params, bad};
 use crate::presented::{Unpresented, presented};
 use crate::problem::{self, Dialect};
-use crate::rate::Verdict;
 use crate::reply::Reply;
 use crate::routes::EPCIS;
 

@@ -20,12 +20,11 @@ use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 use tradelane_hub::{Hub, HubError};
 use tradelane_model::{CredentialId, ErrorCode, OrgId, PrincipalId, codes};
+use tradelane_transport::{Buckets, Peer};
 
 use crate::config::{MetricsFor, ServerLimits};
 use crate::metrics::Metrics;
 use crate::problem::{self, Dialect};
-use crate::rate::Buckets;
-use crate::serve::Peer;
 use crate::streams::Streams;
 
 /// Two years, as the preload lists demand.

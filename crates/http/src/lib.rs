@@ -18,7 +18,6 @@ mod pages;
 mod params;
 mod presented;
 mod problem;
-mod rate;
 mod reply;
 mod routes;
 pub mod serve;
@@ -26,7 +25,8 @@ mod sse;
 mod streams;
 
 pub use config::{HttpConfig, MetricsFor, Rate, ServerLimits, Transport};
-pub use serve::{CA_CERTIFICATE, ServeError, Server, TlsError};
+pub use serve::{ServeError, Server};
+pub use tradelane_transport::CA_CERTIFICATE;
 
 /// The OpenAPI 3.1 document of the listener, as `/openapi.json` serves it.
 pub fn openapi() -> &'static str {

@@ -175,7 +175,7 @@ async fn plain_http_is_offered_on_loopback_only() {
     let mut config = HttpConfig::development("0.0.0.0:0".parse().unwrap(), "unused");
     config.transport = Transport::PlainLoopback;
     let refused = Server::bind(config, world.hub.clone()).await;
-    assert!(matches!(refused, Err(ServeError::PlainBeyondLoopback(_))));
+    assert!(matches!(refused, Err(ServeError::Transport(_))));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

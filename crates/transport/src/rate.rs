@@ -8,20 +8,27 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::Rate;
+/// A steady rate and how far it may be ahead of itself. What is counted (requests, bytes) is the listener's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Of them, a second.
+    pub per_second: f64,
+    /// Of them, at once.
+    pub burst: u32,
+}
 
 /// The most keys that one set remembers.
 const MAX_KEYS: usize = 65_536;
 
 /// What a bucket says of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// May it pass?
-    pub(crate) allowed: bool,
+    pub allowed: bool,
     /// Requests that are left right now.
-    pub(crate) remaining: u32,
+    pub remaining: u32,
     /// Seconds until there is one more (if none is left), rounded up.
-    pub(crate) reset: u32,
+    pub reset: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,23 +47,24 @@ impl Bucket {
 
 /// Buckets of one rate, by key.
 #[derive(Debug)]
-pub(crate) struct Buckets<K> {
+pub struct Buckets<K> {
     rate: Rate,
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
+    /// Full buckets of that rate.
+    pub fn new(rate: Rate) -> Self {
         Self { rate, buckets: Mutex::new(HashMap::new()) }
     }
 
     /// The rate that all of them keep.
-    pub(crate) fn rate(&self) -> Rate {
+    pub fn rate(&self) -> Rate {
         self.rate
     }
 
     /// Takes one token at `now`, a time since some fixed start.
-    pub(crate) fn take(&self, key: &K, now: Duration) -> Verdict {
+    pub fn take(&self, key: &K, now: Duration) -> Verdict {
         self.with(key, now, |bucket| {
             let allowed = bucket.tokens >= 1.0;
             bucket.tokens -= f64::from(u8::from(allowed));
@@ -65,8 +73,20 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 
     /// Is there a token, without taking it?
-    pub(crate) fn peek(&self, key: &K, now: Duration) -> Verdict {
+    pub fn peek(&self, key: &K, now: Duration) -> Verdict {
         self.with(key, now, |bucket| bucket.tokens >= 1.0)
+    }
+
+    /// Takes `amount` whether it is there or not, and says how long the caller has to be quiet until the debt is paid.
+    /// A debt is at most a minute's worth, whatever was taken.
+    pub fn charge(&self, key: &K, amount: f64, now: Duration) -> Duration {
+        let mut debt = 0.0;
+        self.with(key, now, |bucket| {
+            bucket.tokens = (bucket.tokens - amount).max(-60.0 * self.rate.per_second);
+            debt = (-bucket.tokens).max(0.0);
+            debt == 0.0
+        });
+        Duration::try_from_secs_f64(debt / self.rate.per_second).unwrap_or_default()
     }
 
     fn with(&self, key: &K, now: Duration, decide: impl FnOnce(&mut Bucket) -> bool) -> Verdict {
@@ -119,6 +139,16 @@ mod tests {
         assert!(!buckets.take(&"a", start + Duration::from_millis(600)).allowed);
         let later = start + Duration::from_secs(3_600);
         assert_eq!(buckets.take(&"a", later).remaining, 2, "it never holds more than its burst");
+    }
+
+    #[test]
+    fn a_charge_beyond_what_is_there_is_paid_by_waiting() {
+        let buckets = Buckets::new(RATE);
+        assert_eq!(buckets.charge(&"a", 3.0, Duration::ZERO), Duration::ZERO);
+        assert_eq!(buckets.charge(&"a", 4.0, Duration::ZERO), Duration::from_secs(2));
+        assert_eq!(buckets.charge(&"a", 0.0, Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!(buckets.charge(&"a", 1e12, Duration::from_secs(2)), Duration::from_secs(60), "no debt is for life");
+        assert_eq!(buckets.charge(&"b", 1.0, Duration::from_secs(2)), Duration::ZERO, "others have their own");
     }
 
     #[test]

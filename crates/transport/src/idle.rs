@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A connection with a limit on silence.
-pub(super) struct Idle<S> {
+#[derive(Debug)]
+pub struct Idle<S> {
     inner: S,
     most: Duration,
     moved: Instant,
@@ -18,8 +19,14 @@ pub(super) struct Idle<S> {
 }
 
 impl<S> Idle<S> {
-    pub(super) fn new(inner: S, most: Duration) -> Self {
+    /// Ends `inner` with [`io::ErrorKind::TimedOut`] when nothing moved for `most`.
+    pub fn new(inner: S, most: Duration) -> Self {
         Self { inner, most, moved: Instant::now(), alarm: Box::pin(sleep(most)) }
+    }
+
+    /// What lies beneath.
+    pub fn inner(&self) -> &S {
+        &self.inner
     }
 
     /// Notes that bytes moved, or looks whether it is too long ago. The alarm is set anew only when it rings: moving bytes

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whom a connection counts for: an IPv4 address, or the /64 of an IPv6 address, which one host holds whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Peer(u128);
+pub struct Peer(u128);
 
 impl Peer {
-    pub(crate) fn of(address: IpAddr) -> Self {
+    /// The peer with that address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().to_bits()),
             IpAddr::V6(v6) => Self(v6.to_bits() & !u128::from(u64::MAX)),
@@ -19,7 +20,7 @@ impl Peer {
 
 /// The count.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub struct Connections {
     most: usize,
     most_per_peer: usize,
     open: Mutex<HashMap<Peer, usize>>,
@@ -27,18 +28,19 @@ pub(super) struct Connections {
 
 /// A connection's place.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     connections: Arc<Connections>,
     peer: Peer,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, most_per_peer: usize) -> Arc<Self> {
+    /// So many in all, so many of one peer.
+    pub fn new(most: usize, most_per_peer: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_peer, open: Mutex::default() })
     }
 
     /// A place for one more connection of that peer, if there is one.
-    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
+    pub fn admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = open.values().sum();
         let of_peer = open.get(&peer).copied().unwrap_or(0);
@@ -49,7 +51,8 @@ impl Connections {
         Some(Place { connections: Arc::clone(self), peer })
     }
 
-    pub(super) fn count(&self) -> usize {
+    /// How many are open.
+    pub fn count(&self) -> usize {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 }

@@ -2,10 +2,6 @@
 //!
 //! It knows nothing of routes: every request goes to `crate::front::Front`.
 
-mod connections;
-mod idle;
-mod tls;
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,16 +14,11 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tradelane_hub::Hub;
+use tradelane_transport::{Connections, Idle, Peer, Place, TlsAcceptor, TlsOptions, TransportError};
 
-use crate::config::{HttpConfig, ServerLimits, Transport};
+use crate::config::{HttpConfig, ServerLimits};
 use crate::front::Front;
-use connections::{Connections, Place};
-use idle::Idle;
-
-pub(crate) use connections::Peer;
-pub use tls::{CA_CERTIFICATE, TlsError};
 
 /// After an accept that failed for want of files or memory, the next waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,15 +35,12 @@ pub enum ServeError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
-    /// Plain HTTP is for loopback.
-    #[error("{0} is not a loopback address; plain HTTP is offered on loopback only, configure a certificate")]
-    PlainBeyondLoopback(SocketAddr),
     /// The metrics cannot be set up.
     #[error("the metrics cannot be set up: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The certificate or key cannot be used.
+    /// The certificate or key cannot be used, or plain HTTP was wanted beyond loopback.
     #[error(transparent)]
-    Tls(#[from] TlsError),
+    Transport(#[from] TransportError),
 }
 
 /// A listener that is bound and not yet serving.
@@ -73,7 +61,7 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Takes the address and reads or makes the certificate. Needs a Tokio runtime.
     pub async fn bind(config: HttpConfig, hub: Hub) -> Result<Self, ServeError> {
-        let acceptor = acceptor(&config, hub.now().seconds())?;
+        let acceptor = config.transport.acceptor(config.listen, &tls_options(), hub.now().seconds())?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ServeError::Listen(config.listen, e))?;
         let limits = Arc::new(config.limits);
         let connections = Connections::new(limits.connections, limits.connections_per_peer);
@@ -191,15 +179,8 @@ fn protocol(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// `now` dates a development certificate, in seconds since the Unix epoch.
-fn acceptor(config: &HttpConfig, now: i64) -> Result<Option<TlsAcceptor>, ServeError> {
-    let tls = match &config.transport {
-        Transport::PlainLoopback if config.listen.ip().is_loopback() => return Ok(None),
-        Transport::PlainLoopback => return Err(ServeError::PlainBeyondLoopback(config.listen)),
-        Transport::Certificate { chain, key } => tls::from_files(chain, key)?,
-        Transport::Development { directory, names } => tls::development(directory, names, now)?,
-    };
-    Ok(Some(TlsAcceptor::from(Arc::new(tls))))
+fn tls_options() -> TlsOptions {
+    TlsOptions { alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()], client_certificates: false }
 }
 
 fn is_of_connection(error: &io::Error) -> bool {

@@ -1,0 +1,14 @@
+//! What every listener has under its protocol: TLS 1.3, places for connections, silence that ends, token buckets.
+//!
+//! It knows no protocol, no caller and no configuration file: listeners say what they allow, and what a limit means to
+//! a peer is theirs.
+
+mod connections;
+mod idle;
+mod rate;
+mod tls;
+
+pub use connections::{Connections, Peer, Place};
+pub use idle::Idle;
+pub use rate::{Buckets, Rate, Verdict};
+pub use tls::{CA_CERTIFICATE, Secured, TlsAcceptor, TlsError, TlsOptions, Transport, TransportError, client_certificate};
