@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tradelane_keys::{AccessClaims, Credential as Presentable, SecretDigest, TokenError, TokenRequest};
+use tradelane_keys::{
+    AccessClaims, Credential as Presentable, ScramError, ScramExchange, ScramFirst, ScramHash, ScramVerifier,
+    SecretDigest, TokenError, TokenRequest,
+};
 use tradelane_model::organization::{Credential, CredentialKind};
 use tradelane_model::{CredentialId, PrincipalId, Timestamp, codes};
 
@@ -31,6 +34,15 @@ pub enum Presented<'a> {
     ApiKey(&'a str),
     /// A JWT access token (RFC 9068).
     AccessToken(&'a str),
+    /// SHA-256 of a client certificate (DER) whose key the TLS handshake proved the client to hold.
+    Certificate(&'a [u8; 32]),
+}
+
+/// A SCRAM exchange (RFC 5802) that waits for the client's proof that it has an API key.
+#[derive(Debug)]
+pub struct Proving {
+    exchange: ScramExchange,
+    credential: Option<CredentialId>,
 }
 
 /// An access token, as the token endpoint answers (RFC 6749, 5.1).
@@ -52,7 +64,54 @@ impl Hub {
         match presented {
             Presented::ApiKey(text) => self.by_api_key(text),
             Presented::AccessToken(text) => self.by_token(text),
+            Presented::Certificate(digest) => self.by_certificate(digest),
         }
+    }
+
+    /// Begins a SCRAM exchange with the client's first message, in which the user is an API key's id. Returns what to
+    /// send to the client. A key that does not exist gets as far as one that does.
+    pub fn begin_proof(&self, hash: ScramHash, message: &[u8]) -> Result<(Proving, String)> {
+        let first = ScramFirst::read(message).map_err(unproved)?;
+        let model = self.model();
+        let known = model.credentials.get(first.username()).filter(|c| c.kind == CredentialKind::ApiKey);
+        let verifier = known.and_then(|credential| {
+            let secrets = credential.scram.as_ref()?;
+            let text = match hash {
+                ScramHash::Sha256 => &secrets.sha256,
+                ScramHash::Sha512 => &secrets.sha512,
+            };
+            ScramVerifier::from_text(hash, text)
+        });
+        let credential = verifier.is_some().then(|| known.map(|credential| credential.id.clone())).flatten();
+        let seed = self.inner().dedup_key.mac_parts(&[b"scram mock\0", first.username().as_bytes()]);
+        let (exchange, challenge) =
+            first.challenge(verifier.unwrap_or_else(|| ScramVerifier::mock(hash, &seed)));
+        Ok((Proving { exchange, credential }, challenge))
+    }
+
+    /// Ends it with the client's proof: the caller, and the hub's own proof for the client.
+    pub fn finish_proof(&self, proving: Proving, message: &[u8]) -> Result<(Caller, String)> {
+        let Proving { exchange, credential } = proving;
+        let proof = exchange.finish(message).map_err(unproved)?;
+        let id = credential.ok_or_else(unauthenticated)?;
+        let credential = self.model().credentials.get(&id).cloned().ok_or_else(unauthenticated)?;
+        if !credential.is_live(self.now()) {
+            return Err(HubError::of(codes::CREDENTIALS_EXPIRED));
+        }
+        let caller = self.caller(&credential.principal, &credential, None, credential.expires)?;
+        Ok((caller, proof))
+    }
+
+    fn by_certificate(&self, digest: &[u8; 32]) -> Result<Caller> {
+        let hash = to_hex(digest);
+        let model = self.model();
+        let id = certificate_id(&hash);
+        let stored = model.credentials.get(id).filter(|c| c.kind == CredentialKind::Certificate && c.hash == hash);
+        let stored = stored.ok_or_else(unauthenticated)?;
+        if !stored.is_live(self.now()) {
+            return Err(HubError::of(codes::CREDENTIALS_EXPIRED));
+        }
+        self.caller(&stored.principal, stored, None, stored.expires)
     }
 
     fn by_api_key(&self, text: &str) -> Result<Caller> {
@@ -173,6 +232,15 @@ fn checked_scope(scope: &str) -> Result<String> {
 
 fn unauthenticated() -> HubError {
     HubError::of(codes::UNAUTHENTICATED)
+}
+
+fn unproved(error: ScramError) -> HubError {
+    unauthenticated().because(error)
+}
+
+/// A certificate's credential has the beginning of its digest as its id, so that it is found by what is presented.
+pub(crate) fn certificate_id(hash: &str) -> &str {
+    hash.get(..16).unwrap_or(hash)
 }
 
 fn refused(error: TokenError) -> HubError {

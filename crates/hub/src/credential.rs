@@ -1,13 +1,14 @@
-//! API keys and client secrets: issued once, kept as a hash, rotated with an overlap, revoked at once.
+//! API keys and client secrets: issued once, kept as a hash, rotated with an overlap, revoked at once. Client certificates
+//! are registered, not issued: the hub never sees their keys.
 
-use tradelane_keys::CredentialText;
+use tradelane_keys::{CredentialText, ScramHash, ScramVerifier};
 use tradelane_model::journal::Change;
-use tradelane_model::organization::{Credential, CredentialKind};
+use tradelane_model::organization::{Credential, CredentialKind, ScramSecrets};
 use tradelane_model::{CredentialId, Model, PrincipalId, Timestamp, codes};
 
 use crate::Hub;
 use crate::audit_trail::{CHANGE, LIST, hub_leaf};
-use crate::authenticate::{API_KEY_PREFIX, CLIENT_SECRET_PREFIX, to_hex};
+use crate::authenticate::{API_KEY_PREFIX, CLIENT_SECRET_PREFIX, certificate_id, to_hex};
 use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
@@ -43,7 +44,50 @@ pub struct IssuedCredential {
     pub expires: Timestamp,
 }
 
+/// A client certificate to register.
+#[derive(Debug, Clone)]
+pub struct NewCertificate {
+    /// Whose it is.
+    pub principal: PrincipalId,
+    /// SHA-256 of the certificate (DER).
+    pub digest: [u8; 32],
+    /// Seconds until it is no longer accepted.
+    pub lifetime_seconds: i64,
+}
+
 impl Hub {
+    /// Registers a client certificate: whoever proves in a TLS handshake to hold its key is that principal (as in RFC 8705,
+    /// 2.2). Who signed it does not matter. One certificate is one principal's on the whole hub.
+    pub async fn register_certificate(&self, caller: &Caller, new: NewCertificate) -> Result<Audited<CredentialId>> {
+        self.may_manage(caller, &new.principal)?;
+        if !(60..=MAX_LIFETIME).contains(&new.lifetime_seconds) {
+            return Err(HubError::new(codes::BAD_PARAMETER, "A certificate is registered for a minute to 366 days."));
+        }
+        let hash = to_hex(&new.digest);
+        let internal = |error| HubError::of(codes::INTERNAL).because(error);
+        let id: CredentialId = certificate_id(&hash).parse().map_err(internal)?;
+        let leaf = hub_leaf(self.now(), caller, CHANGE);
+        let decide = |model: &Model, at: Timestamp| {
+            if model.credentials.contains_key(&id) {
+                let detail = "The certificate is or was registered. One that was revoked is never taken again.";
+                return Err(HubError::new(codes::CONFLICT, detail));
+            }
+            let credential = Credential {
+                id: id.clone(),
+                principal: new.principal.clone(),
+                kind: CredentialKind::Certificate,
+                hash: hash.clone(),
+                scram: None,
+                issued: at,
+                expires: at.plus_seconds(new.lifetime_seconds),
+                revoked: None,
+            };
+            Ok((vec![Change::CredentialIssued(credential)], ()))
+        };
+        let ((), leaf) = self.change(&caller.principal.id, leaf, decide).await?;
+        Ok(Audited { value: id, leaf })
+    }
+
     /// Issues a credential, in place of another one if that is named.
     pub async fn issue_credential(&self, caller: &Caller, new: NewCredential) -> Result<Audited<IssuedCredential>> {
         self.may_manage(caller, &new.principal)?;
@@ -75,13 +119,21 @@ impl Hub {
         let prefix = match kind {
             CredentialKind::ApiKey => API_KEY_PREFIX,
             CredentialKind::ClientSecret => CLIENT_SECRET_PREFIX,
+            CredentialKind::Certificate => {
+                return Err(HubError::new(codes::BAD_PARAMETER, "A certificate is registered, not issued."));
+            }
         };
+        let text = secret.to_text(prefix);
+        let scram = (kind == CredentialKind::ApiKey).then(|| {
+            let verifier = |hash| ScramVerifier::derive(hash, text.expose()).to_text();
+            ScramSecrets { sha256: verifier(ScramHash::Sha256), sha512: verifier(ScramHash::Sha512) }
+        });
         let issued = self.now();
         let id = secret.id().parse().map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
         let hash = to_hex(secret.digest().as_bytes());
         let expires = issued.plus_seconds(lifetime);
-        let credential = Credential { id, principal: principal.clone(), kind, hash, issued, expires, revoked: None };
-        Ok((credential, secret.to_text(prefix)))
+        let credential = Credential { id, principal: principal.clone(), kind, hash, scram, issued, expires, revoked: None };
+        Ok((credential, text))
     }
 
     /// Revokes a credential; what it opened stops with the next request.
@@ -103,7 +155,7 @@ impl Hub {
             model.principals.get(&c.principal).is_some_and(|p| p.organization == caller.organization.id)
         };
         let mine = model.credentials.values().filter(|credential| own(credential));
-        let list: Vec<Credential> = mine.map(|c| Credential { hash: String::new(), ..(**c).clone() }).collect();
+        let list: Vec<Credential> = mine.map(|c| Credential { hash: String::new(), scram: None, ..(**c).clone() }).collect();
         let mut leaf = hub_leaf(self.now(), caller, LIST);
         leaf.count = list.len() as u64;
         self.audited(leaf, list).await

@@ -33,6 +33,11 @@ impl Caller {
         &self.credential
     }
 
+    /// When the credential or token ends, whichever is first.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
     /// May the token be used for this (`read`, `publish`, `manage`) on that product? Keys may always; a token needs
     /// the scope `action:product`, `action:*`, or `action`.
     pub(crate) fn in_scope(&self, action: &str, product: Option<&str>) -> bool {

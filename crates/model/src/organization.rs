@@ -119,6 +119,8 @@ pub enum CredentialKind {
     ApiKey,
     /// An OAuth 2 client secret: exchanged for short-lived tokens.
     ClientSecret,
+    /// A client certificate (X.509), whose key the holder proves to have in the TLS handshake.
+    Certificate,
 }
 
 /// A key or secret of a principal. Only a hash is kept: the secret is shown once, when it is issued.
@@ -131,8 +133,12 @@ pub struct Credential {
     pub principal: PrincipalId,
     /// How it is presented.
     pub kind: CredentialKind,
-    /// HMAC-SHA-256 of the secret under the hub's credential key, lower-case hex.
+    /// SHA-256 of the secret under a label of its own, or of the certificate (DER); lower-case hex.
     pub hash: String,
+    /// What SCRAM needs of an API key, for clients that prove a key instead of sending it. None for keys that were issued
+    /// before there was SCRAM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scram: Option<ScramSecrets>,
     /// When it was issued.
     pub issued: Timestamp,
     /// When it stops working.
@@ -140,6 +146,22 @@ pub struct Credential {
     /// When it was revoked, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Timestamp>,
+}
+
+/// Verifiers of one secret, one per hash, as RFC 5803 writes them.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScramSecrets {
+    /// For SCRAM-SHA-256.
+    pub sha256: String,
+    /// For SCRAM-SHA-512.
+    pub sha512: String,
+}
+
+impl std::fmt::Debug for ScramSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ScramSecrets(..)")
+    }
 }
 
 impl Credential {
