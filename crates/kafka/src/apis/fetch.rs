@@ -1,0 +1,302 @@
+//! Fetch: records through the hub's one governed read.
+//!
+//! There are no fetch sessions: every fetch names its partitions, so that what a caller may see is decided anew each time. A
+//! wait ends when there are records or when the right to read ends. Batches go to the socket as the hub has them.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+use kafka_protocol::messages::{FetchRequest, TopicName};
+use tokio::time::Instant;
+use tradelane_hub::{FetchRecords, HubError, Reader};
+use tradelane_model::ProductId;
+
+use crate::apis::produce::offset;
+use crate::apis::{Answer, Ask, Quiet};
+use crate::codes;
+use crate::quota::Of;
+use crate::shared::LEADER_EPOCH;
+use crate::wire::Rope;
+use crate::wire::schema::Malformed;
+
+/// A leader epoch that is not known here.
+const UNKNOWN_LEADER_EPOCH: i16 = 76;
+/// Partitions of one answer without records take about this much room each.
+const PARTITION_HEAD: usize = 64;
+
+/// A partition that is asked for, and what there is of it so far.
+struct Asked {
+    topic: usize,
+    index: i32,
+    product: Option<ProductId>,
+    reader: Option<Reader>,
+    next: u64,
+    most: usize,
+    error: i16,
+    start: i64,
+    end: i64,
+    batches: Vec<Bytes>,
+}
+
+impl Asked {
+    fn held(&self) -> usize {
+        self.batches.iter().map(Bytes::len).sum()
+    }
+}
+
+pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
+    let request: FetchRequest = ask.request.decode()?;
+    let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let refused = match () {
+        () if request.session_id != 0 => Some(codes::FETCH_SESSION_ID_NOT_FOUND),
+        () if partitions > ask.shared.limits.partitions => Some(codes::INVALID_REQUEST),
+        () => None,
+    };
+    if let Some(code) = refused {
+        let rope = encode(ask, &request, &[], code, quiet);
+        return Ok(Answer { rope: Some(rope), end: ask.ended });
+    }
+    let mut asked = Vec::with_capacity(partitions);
+    for (at, topic) in request.topics.iter().enumerate() {
+        for partition in &topic.partitions {
+            asked.push(begin(ask, at, &topic.topic, partition).await);
+        }
+    }
+    gather(ask, &request, &mut asked).await;
+    let bytes = asked.iter().flat_map(|partition| &partition.batches).map(Bytes::len).sum();
+    ask.charge(Of::BytesOut, bytes, quiet);
+    let ended = ask.ended || asked.iter().any(|partition| partition.error == codes::SASL_AUTHENTICATION_FAILED);
+    let rope = encode(ask, &request, &asked, codes::NONE, quiet);
+    Ok(Answer { rope: Some(rope), end: ended })
+}
+
+async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchPartition) -> Asked {
+    let mut asked = Asked {
+        topic,
+        index: partition.partition,
+        product: name.parse().ok(),
+        reader: None,
+        next: 0,
+        most: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        error: codes::NONE,
+        start: -1,
+        end: -1,
+        batches: Vec::new(),
+    };
+    asked.error = match &asked.product {
+        _ if ask.ended => codes::TOPIC_AUTHORIZATION_FAILED,
+        Some(product) if partition.partition >= 0 => match ask.shared.hub.reader(ask.caller, product, None).await {
+            Ok(reader) => {
+                asked.reader = Some(reader);
+                codes::NONE
+            }
+            Err(error) => ask.refusal(product, &error),
+        },
+        _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
+    };
+    if asked.error != codes::NONE {
+        return asked;
+    }
+    match u64::try_from(partition.fetch_offset) {
+        Ok(_) if partition.current_leader_epoch > LEADER_EPOCH => asked.error = UNKNOWN_LEADER_EPOCH,
+        Ok(offset) => asked.next = offset,
+        Err(_) => asked.error = codes::OFFSET_OUT_OF_RANGE,
+    }
+    asked
+}
+
+/// Takes what is there; waits if that is not enough, and takes again.
+async fn gather(ask: &Ask<'_>, request: &FetchRequest, asked: &mut [Asked]) {
+    let most = usize::try_from(request.max_bytes).unwrap_or(0).min(ask.shared.limits.fetch_bytes);
+    let least = usize::try_from(request.min_bytes).unwrap_or(0).min(most);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = Instant::now() + wait.min(ask.shared.limits.fetch_wait);
+    let mut closing = ask.shared.closing.subscribe();
+    let (mut bytes, mut woken_before) = (0, false);
+    loop {
+        let before = bytes;
+        for partition in asked.iter_mut() {
+            bytes += take(ask, partition, most, bytes).await;
+        }
+        if woken_before && bytes == before {
+            // Woken for nothing: whatever the reason, it must not become a race.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let failed = asked.iter().any(|partition| partition.error != codes::NONE);
+        if failed || bytes >= least.max(1) || asked.is_empty() && wait.is_zero() {
+            return;
+        }
+        let waits: FuturesUnordered<_> = asked
+            .iter()
+            .enumerate()
+            .filter(|(_, partition)| partition.held() < partition.most.max(1))
+            .filter_map(|(at, partition)| Some((at, partition.reader.as_ref()?, partition)))
+            .map(|(at, reader, partition)| async move {
+                let index = u32::try_from(partition.index).unwrap_or(u32::MAX);
+                (at, ask.shared.hub.wait_records(reader, index, partition.next).await)
+            })
+            .collect();
+        if waits.is_empty() && !asked.is_empty() {
+            return;
+        }
+        let mut waits = waits;
+        woken_before = true;
+        let woken = tokio::select! {
+            woken = waits.next(), if !waits.is_empty() => woken,
+            () = tokio::time::sleep_until(deadline) => return,
+            _ = closing.wait_for(|closing| *closing) => return,
+        };
+        drop(waits);
+        if let Some((at, Err(error))) = woken
+            && let Some(partition) = asked.get_mut(at)
+        {
+            partition.error = stopped(&error);
+            return;
+        }
+    }
+}
+
+/// Takes what a partition has; returns how many bytes. The first batch of an answer comes whole.
+async fn take(ask: &Ask<'_>, partition: &mut Asked, most: usize, so_far: usize) -> usize {
+    let (Some(reader), codes::NONE) = (&partition.reader, partition.error) else { return 0 };
+    let room = most.saturating_sub(so_far).min(partition.most.saturating_sub(partition.held()));
+    if so_far > 0 && room == 0 {
+        return 0;
+    }
+    let Ok(index) = u32::try_from(partition.index) else { return 0 };
+    let fetch = FetchRecords { partition: index, offset: partition.next, max_bytes: room.max(1) };
+    match ask.shared.hub.fetch_records(reader, fetch).await {
+        Ok(page) => {
+            (partition.start, partition.end) = (offset(page.start), offset(page.end));
+            partition.next = page.next;
+            let bytes = page.batches.iter().map(Bytes::len).sum();
+            partition.batches.extend(page.batches);
+            bytes
+        }
+        Err(error) => {
+            partition.error = stopped(&error);
+            if partition.error == codes::OFFSET_OUT_OF_RANGE
+                && let Ok(bounds) = ask.shared.hub.record_bounds(reader, index).await
+            {
+                (partition.start, partition.end) = (offset(bounds.start), offset(bounds.end));
+            }
+            0
+        }
+    }
+}
+
+/// Why a reader that there was may not go on.
+fn stopped(error: &HubError) -> i16 {
+    codes::of(error)
+}
+
+/// The answer, by hand: batches are not copied.
+fn encode(ask: &Ask<'_>, request: &FetchRequest, asked: &[Asked], code: i16, quiet: &Quiet) -> Rope {
+    let version = ask.request.version;
+    let flexible = ask.request.api.schema.is_flexible(version);
+    let read_committed = request.isolation_level == 1;
+    ask.request.reply_with(asked.len() * PARTITION_HEAD + 64, |head| {
+        let mut out = Pieces { rope: Rope::default(), now: std::mem::take(head), flexible };
+        out.now.put_i32(quiet.millis());
+        if version >= 7 {
+            out.now.put_i16(code);
+            out.now.put_i32(0);
+        }
+        let mut rest = asked;
+        let topics = if asked.is_empty() { &[][..] } else { &request.topics[..] };
+        out.count(topics.len());
+        for (at, topic) in topics.iter().enumerate() {
+            let mine = rest.iter().take_while(|partition| partition.topic == at).count();
+            let (partitions, after) = rest.split_at(mine);
+            rest = after;
+            out.name(&topic.topic);
+            out.count(partitions.len());
+            for partition in partitions {
+                out.now.put_i32(partition.index);
+                out.now.put_i16(partition.error);
+                out.now.put_i64(partition.end);
+                out.now.put_i64(partition.end);
+                if version >= 5 {
+                    out.now.put_i64(partition.start);
+                }
+                match read_committed {
+                    // No transaction was ever aborted here.
+                    true => out.count(0),
+                    false => out.no_array(),
+                }
+                if version >= 11 {
+                    out.now.put_i32(-1);
+                }
+                out.records(&partition.batches);
+                out.tags();
+            }
+            out.tags();
+        }
+        out.tags();
+        out.finish(head)
+    })
+}
+
+/// Bytes that are written, and bytes that only pass.
+struct Pieces {
+    rope: Rope,
+    now: BytesMut,
+    flexible: bool,
+}
+
+impl Pieces {
+    fn varint(&mut self, mut value: usize) {
+        while value >= 0x80 {
+            self.now.put_u8((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.now.put_u8(value as u8);
+    }
+
+    fn count(&mut self, count: usize) {
+        match self.flexible {
+            true => self.varint(count + 1),
+            false => self.now.put_u32(u32::try_from(count).unwrap_or(0)),
+        }
+    }
+
+    fn no_array(&mut self) {
+        match self.flexible {
+            true => self.now.put_u8(0),
+            false => self.now.put_i32(-1),
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        match self.flexible {
+            true => self.varint(name.len() + 1),
+            false => self.now.put_u16(u16::try_from(name.len()).unwrap_or(0)),
+        }
+        self.now.put_slice(name.as_bytes());
+    }
+
+    fn records(&mut self, batches: &[Bytes]) {
+        self.count(batches.iter().map(Bytes::len).sum());
+        if batches.is_empty() {
+            return;
+        }
+        self.rope.push(self.now.split().freeze());
+        batches.iter().for_each(|batch| self.rope.push(batch.clone()));
+    }
+
+    fn tags(&mut self) {
+        if self.flexible {
+            self.now.put_u8(0);
+        }
+    }
+
+    /// The pieces after `head`, which gets what was written first.
+    fn finish(mut self, head: &mut BytesMut) -> Rope {
+        self.rope.push(self.now.freeze());
+        *head = self.rope.take_first();
+        self.rope
+    }
+}

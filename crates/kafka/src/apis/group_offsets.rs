@@ -1,0 +1,210 @@
+//! OffsetCommit, OffsetFetch and OffsetDelete: what groups have read. Topics that do not exist for the caller cannot be
+//! committed, and offsets of a topic that it may no longer see are not shown.
+
+use std::collections::HashMap;
+
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use kafka_protocol::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, TopicName,
+};
+use tradelane_groups::{FetchedOffset, GroupError, NewOffset, OffsetCommit, OffsetFetch};
+
+use crate::apis::groups::owned;
+use crate::apis::{Ask, Quiet, holder};
+use crate::codes;
+use crate::quota::Of;
+use crate::wire::schema::Malformed;
+use crate::wire::{Rope, text};
+
+/// How many partitions each topic has for the caller; looked up once per request.
+struct Visible<'a> {
+    ask: &'a Ask<'a>,
+    known: HashMap<String, u32>,
+}
+
+impl<'a> Visible<'a> {
+    fn new(ask: &'a Ask<'a>) -> Self {
+        Self { ask, known: HashMap::new() }
+    }
+
+    fn has(&mut self, topic: &str, partition: i32) -> bool {
+        let ask = self.ask;
+        let partitions = *self.known.entry(topic.to_owned()).or_insert_with(|| {
+            let topic = topic.parse().ok().and_then(|product| ask.shared.hub.topic(ask.caller, &product));
+            topic.map_or(0, |topic| topic.partitions)
+        });
+        u32::try_from(partition).is_ok_and(|partition| partition < partitions)
+    }
+}
+
+pub(crate) async fn commit(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Malformed> {
+    let request: OffsetCommitRequest = ask.request.decode()?;
+    ask.charge(Of::Commits, 1, quiet);
+    let mut visible = Visible::new(ask);
+    let mut offsets = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let exists = visible.has(&topic.name, partition.partition_index);
+            let response =
+                OffsetCommitResponsePartition::default().with_partition_index(partition.partition_index);
+            partitions.push(match exists {
+                true => response,
+                false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
+            });
+            if exists {
+                offsets.push(NewOffset {
+                    topic: topic.name.to_string(),
+                    partition: partition.partition_index,
+                    offset: partition.committed_offset,
+                    leader_epoch: partition.committed_leader_epoch,
+                    metadata: owned(partition.committed_metadata.as_ref()).unwrap_or_default(),
+                });
+            }
+        }
+        topics.push(OffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions));
+    }
+    let commit = OffsetCommit {
+        group: request.group_id.to_string(),
+        member: request.member_id.to_string(),
+        instance: owned(request.group_instance_id.as_ref()),
+        principal: holder(ask.caller),
+        generation: request.generation_id_or_member_epoch,
+        offsets,
+    };
+    let mut outcomes = ask.shared.groups.commit(ask.scope(), commit).await.into_iter();
+    let asked = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in asked.filter(|partition| partition.error_code == codes::NONE) {
+        let outcome = outcomes.next().unwrap_or(Err(GroupError::UnknownServerError));
+        partition.error_code = super::groups::code(outcome);
+    }
+    ask.request.reply(&OffsetCommitResponse::default().with_throttle_time_ms(quiet.millis()).with_topics(topics))
+}
+
+pub(crate) async fn fetch(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
+    let request: OffsetFetchRequest = ask.request.decode()?;
+    let response = OffsetFetchResponse::default().with_throttle_time_ms(quiet.millis());
+    if ask.request.version >= 8 {
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for group in request.groups {
+            let wanted = group.topics.map(|topics| {
+                let places = topics.iter().flat_map(|t| t.partition_indexes.iter().map(|p| (t.name.to_string(), *p)));
+                places.collect()
+            });
+            let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
+            groups.push(match fetched(ask, &group.group_id, wanted).await {
+                Ok(topics) => answer.with_topics(topics.into_iter().map(in_group).collect()),
+                Err(error) => answer.with_error_code(error.code()),
+            });
+        }
+        return ask.request.reply(&response.with_groups(groups));
+    }
+    let wanted = request.topics.map(|topics| {
+        let places = topics.iter().flat_map(|t| t.partition_indexes.iter().map(|p| (t.name.to_string(), *p)));
+        places.collect()
+    });
+    let response = match fetched(ask, &request.group_id, wanted).await {
+        Ok(topics) => response.with_topics(topics.into_iter().map(alone).collect()),
+        // Version 1 has no place for an error of its own.
+        Err(error) => response.with_error_code(error.code()),
+    };
+    ask.request.reply(&response)
+}
+
+/// A topic's offsets; none for a partition that does not exist for the caller.
+type OfTopic = (String, Vec<(FetchedOffset, bool)>);
+
+async fn fetched(ask: &Ask<'_>, group: &str, wanted: Option<Vec<(String, i32)>>) -> Result<Vec<OfTopic>, GroupError> {
+    let all = wanted.is_none();
+    let request = OffsetFetch { group: group.to_owned(), wanted };
+    let offsets = ask.shared.groups.fetch(ask.scope(), request).await?;
+    let mut visible = Visible::new(ask);
+    let mut topics: Vec<OfTopic> = Vec::new();
+    for offset in offsets {
+        let exists = visible.has(&offset.topic, offset.partition);
+        if all && !exists {
+            continue;
+        }
+        match topics.last_mut() {
+            Some((topic, offsets)) if *topic == offset.topic => offsets.push((offset, exists)),
+            _ => topics.push((offset.topic.clone(), vec![(offset, exists)])),
+        }
+    }
+    Ok(topics)
+}
+
+fn in_group((topic, offsets): OfTopic) -> OffsetFetchResponseTopics {
+    let partitions = offsets.into_iter().map(|(fetched, exists)| {
+        let response = OffsetFetchResponsePartitions::default().with_partition_index(fetched.partition);
+        match fetched.committed.filter(|_| exists) {
+            Some(committed) => response
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(committed.leader_epoch)
+                .with_metadata(Some(text(committed.metadata))),
+            None => response
+                .with_committed_offset(-1)
+                .with_committed_leader_epoch(-1)
+                .with_metadata(Some(text("")))
+                .with_error_code(if exists { codes::NONE } else { codes::UNKNOWN_TOPIC_OR_PARTITION }),
+        }
+    });
+    OffsetFetchResponseTopics::default().with_name(TopicName(text(topic))).with_partitions(partitions.collect())
+}
+
+fn alone(of_topic: OfTopic) -> OffsetFetchResponseTopic {
+    let topic = in_group(of_topic);
+    let partitions = topic.partitions.into_iter().map(|partition| {
+        OffsetFetchResponsePartition::default()
+            .with_partition_index(partition.partition_index)
+            .with_committed_offset(partition.committed_offset)
+            .with_committed_leader_epoch(partition.committed_leader_epoch)
+            .with_metadata(partition.metadata)
+            .with_error_code(partition.error_code)
+    });
+    OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+}
+
+pub(crate) async fn delete(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Malformed> {
+    let request: OffsetDeleteRequest = ask.request.decode()?;
+    ask.charge(Of::Commits, 1, quiet);
+    let mut visible = Visible::new(ask);
+    let mut places = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let exists = visible.has(&topic.name, partition.partition_index);
+            let response =
+                OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index);
+            partitions.push(match exists {
+                true => response,
+                false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
+            });
+            if exists {
+                places.push((topic.name.to_string(), partition.partition_index));
+            }
+        }
+        topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions));
+    }
+    let response = OffsetDeleteResponse::default().with_throttle_time_ms(quiet.millis());
+    let response = match ask.shared.groups.offset_delete(ask.scope(), &request.group_id, &places).await {
+        Err(error) => response.with_error_code(error.code()),
+        Ok(outcomes) => {
+            let mut outcomes = outcomes.into_iter();
+            let asked = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            for partition in asked.filter(|partition| partition.error_code == codes::NONE) {
+                let outcome = outcomes.next().unwrap_or(Err(GroupError::UnknownServerError));
+                partition.error_code = super::groups::code(outcome);
+            }
+            response.with_topics(topics)
+        }
+    };
+    ask.request.reply(&response)
+}

@@ -1,0 +1,148 @@
+//! The APIs: from a request to its answer, one use case of the hub each. `Key` decides which; there is no other way in.
+//!
+//! A handler decodes (after the shape was checked), asks the hub as the caller, and encodes. It knows no connection.
+
+mod configs;
+mod fetch;
+mod group_offsets;
+mod groups;
+mod offsets;
+mod produce;
+mod transactions;
+mod topics;
+pub(crate) mod versions;
+
+use std::time::Duration;
+
+use tradelane_hub::{Caller, HubError};
+use tradelane_model::{CredentialId, ProductId};
+
+use crate::codes;
+use crate::quota::Of;
+use crate::shared::Shared;
+use crate::wire::schema::Malformed;
+use crate::wire::table::Key;
+use crate::wire::{Request, Rope};
+
+/// A request of an authenticated client.
+pub(crate) struct Ask<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) caller: &'a Caller,
+    pub(crate) request: &'a Request,
+    /// The address that it came from, for those who look at a group's members.
+    pub(crate) host: &'a str,
+    /// The caller is no longer who it was: nothing is done any more, and the answer says so.
+    pub(crate) ended: bool,
+}
+
+/// An answer.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// What to send; nothing for a producer that wants no answer.
+    pub(crate) rope: Option<Rope>,
+    /// The connection ends after it.
+    pub(crate) end: bool,
+}
+
+/// How long the client has to be quiet after the answer.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Quiet(Duration);
+
+impl Quiet {
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.0 = self.0.max(time);
+    }
+
+    pub(crate) fn time(self) -> Duration {
+        self.0
+    }
+
+    /// As answers carry it; part of a millisecond counts as one.
+    pub(crate) fn millis(self) -> i32 {
+        i32::try_from(self.0.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX)
+    }
+}
+
+impl Answer {
+    pub(crate) fn of(rope: Rope) -> Self {
+        Self { rope: Some(rope), end: false }
+    }
+}
+
+impl Ask<'_> {
+    /// Counts against the caller's quotas.
+    pub(crate) fn charge(&self, of: Of, amount: usize, quiet: &mut Quiet) {
+        quiet.add(self.shared.quotas.charge(of, self.caller, amount, self.shared.elapsed()));
+    }
+
+    /// The scope of the caller's groups: its organization.
+    fn scope(&self) -> &str {
+        self.caller.organization().id.as_str()
+    }
+
+    /// The topic's product, if that topic exists for the caller and has the partition.
+    fn visible(&self, name: &str, partition: i32) -> Option<ProductId> {
+        let product: ProductId = name.parse().ok()?;
+        let topic = self.shared.hub.topic(self.caller, &product)?;
+        let partition = u32::try_from(partition).ok()?;
+        (partition < topic.partitions).then_some(product)
+    }
+
+    /// What a refusal is for the caller: what it may not see at all does not exist.
+    fn refusal(&self, product: &ProductId, error: &HubError) -> i16 {
+        match codes::of(error) {
+            codes::TOPIC_AUTHORIZATION_FAILED if self.shared.hub.topic(self.caller, product).is_none() => {
+                codes::UNKNOWN_TOPIC_OR_PARTITION
+            }
+            code => code,
+        }
+    }
+}
+
+/// Who holds a group's membership: a principal by one of its credentials, so that what was opened with a revoked one ends
+/// and the rest goes on.
+pub(crate) fn holder(caller: &Caller) -> String {
+    holder_of(caller.principal().id.as_str(), caller.credential())
+}
+
+fn holder_of(principal: &str, credential: &CredentialId) -> String {
+    format!("{principal}/{}", credential.as_str())
+}
+
+/// Answers a request.
+pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
+    match ask.request.api.key {
+        Key::Produce => return produce::answer(ask, quiet).await,
+        Key::Fetch => return fetch::answer(ask, quiet).await,
+        _ if ask.ended => return Ok(Answer { rope: None, end: true }),
+        _ => {}
+    }
+    let rope = match ask.request.api.key {
+        Key::ApiVersions => versions::answer(ask.request, quiet.millis()),
+        Key::Metadata => topics::metadata(ask, *quiet),
+        Key::DescribeTopicPartitions => topics::describe(ask, *quiet),
+        Key::DescribeCluster => topics::cluster(ask, *quiet),
+        Key::DescribeConfigs => configs::describe(ask, *quiet),
+        Key::ListOffsets => offsets::list(ask, quiet).await,
+        Key::OffsetForLeaderEpoch => offsets::for_leader_epoch(ask, *quiet).await,
+        Key::FindCoordinator => groups::find_coordinator(ask, *quiet),
+        Key::JoinGroup => groups::join(ask, *quiet).await,
+        Key::SyncGroup => groups::sync(ask, *quiet).await,
+        Key::Heartbeat => groups::heartbeat(ask, *quiet).await,
+        Key::LeaveGroup => groups::leave(ask, *quiet).await,
+        Key::DescribeGroups => groups::describe(ask, *quiet).await,
+        Key::ListGroups => groups::list(ask, *quiet).await,
+        Key::DeleteGroups => groups::delete(ask, *quiet).await,
+        Key::OffsetCommit => group_offsets::commit(ask, quiet).await,
+        Key::OffsetFetch => group_offsets::fetch(ask, *quiet).await,
+        Key::OffsetDelete => group_offsets::delete(ask, quiet).await,
+        Key::InitProducerId => transactions::init_producer(ask, *quiet),
+        Key::AddPartitionsToTxn => transactions::add_partitions(ask, *quiet),
+        Key::AddOffsetsToTxn => transactions::add_offsets(ask, *quiet),
+        Key::EndTxn => transactions::end(ask, *quiet),
+        Key::TxnOffsetCommit => transactions::commit_offsets(ask, *quiet),
+        // Said before this, by the connection itself.
+        Key::Produce | Key::Fetch | Key::SaslHandshake | Key::SaslAuthenticate => Err(Malformed::Field),
+    }?;
+    Ok(Answer::of(rope))
+}

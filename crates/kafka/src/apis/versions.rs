@@ -1,0 +1,30 @@
+//! ApiVersions: what is served, to whoever asks, before anything else is known of them.
+
+use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+
+use crate::codes;
+use crate::wire::schema::Malformed;
+use crate::wire::table::SERVED;
+use crate::wire::{Request, Rope};
+
+/// The table. A version from the future gets it in the oldest form, with the error that makes clients ask again (KIP-511).
+/// Nothing is said of features: the tagged fields at their defaults stop older clients (librdkafka 2.0.2).
+pub(crate) fn answer(request: &Request, throttle: i32) -> Result<Rope, Malformed> {
+    let apis = SERVED.iter().map(|api| {
+        ApiVersion::default()
+            .with_api_key(api.key as i16)
+            .with_min_version(api.advertised)
+            .with_max_version(api.max)
+    });
+    let known = request.version <= request.api.max;
+    if known {
+        // The names of software that it may carry are of no use here, but they must be well-formed.
+        request.decode::<kafka_protocol::messages::ApiVersionsRequest>()?;
+    }
+    let response = ApiVersionsResponse::default()
+        .with_error_code(if known { codes::NONE } else { codes::UNSUPPORTED_VERSION })
+        .with_api_keys(apis.collect())
+        .with_throttle_time_ms(throttle);
+    request.reply_in(&response, if known { request.version } else { 0 })
+}

@@ -1,0 +1,25 @@
+//! The Kafka listener: any Kafka client in, through the hub's one doorway, over the embedded engine.
+//!
+//! It knows Kafka's protocol and nothing of how events are stored, sealed or shown. [`serve`] takes the connection within
+//! limits, `connection` finds who it is (SASL or a client certificate) and takes its requests one after the other, `wire`
+//! proves that a request is what it claims to be before it is decoded, and `apis` has one handler per API, each a call of
+//! the hub or of the group coordinator.
+//!
+//! Topics are products: a caller's own, and those that it was granted. Nothing else exists, in any API.
+
+mod apis;
+mod codes;
+pub mod config;
+mod connection;
+mod frames;
+mod metrics;
+mod offsets;
+mod producers;
+mod quota;
+mod sasl;
+pub mod serve;
+mod shared;
+mod wire;
+
+pub use config::{KafkaConfig, KafkaLimits, Rate, Transport};
+pub use serve::{Observer, ServeError, Server};

@@ -1,0 +1,207 @@
+//! The accept loop: connections in, within limits; TLS 1.3; and an orderly end. It knows nothing of requests.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tradelane_hub::Hub;
+use tradelane_transport::{
+    Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate,
+};
+
+use crate::config::KafkaConfig;
+use crate::connection::Connection;
+use crate::shared::Shared;
+
+/// After an accept that failed for want of files or memory, the next waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often groups are looked through for what has expired.
+const SWEEP: Duration = Duration::from_secs(300);
+/// The first byte of a TLS handshake.
+const HANDSHAKE: u8 = 0x16;
+
+/// The listener cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The metrics cannot be set up.
+    #[error("the metrics cannot be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The certificate or key cannot be used, or plain text was wanted beyond loopback.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+/// A listener that is bound and not yet serving.
+pub struct Server {
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// Shows the listener's metrics to whoever collects them.
+#[derive(Clone)]
+pub struct Observer {
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer(..)")
+    }
+}
+
+impl Observer {
+    /// All metrics, in Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        self.shared.measure(self.connections.count());
+        self.shared.metrics.text()
+    }
+}
+
+impl Server {
+    /// Takes the address and reads or makes the certificate. Needs a Tokio runtime.
+    pub async fn bind(config: KafkaConfig, hub: Hub) -> Result<Self, ServeError> {
+        let options = TlsOptions { alpn: Vec::new(), client_certificates: true };
+        let acceptor = config.transport.acceptor(config.listen, &options, hub.now().seconds())?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|e| ServeError::Listen(config.listen, e))?;
+        let address = listener.local_addr().map_err(|e| ServeError::Listen(config.listen, e))?;
+        let host = match config.advertised_host.as_str() {
+            "" if address.ip().is_loopback() => "localhost".to_owned(),
+            "" => address.ip().to_string(),
+            host => host.to_owned(),
+        };
+        let port = if config.advertised_port == 0 { address.port() } else { config.advertised_port };
+        let connections = Connections::new(config.limits.connections, config.limits.connections_per_peer);
+        let shared = Arc::new(Shared::new(hub, config.limits, host, port)?);
+        Ok(Self { listener, acceptor, shared, connections })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Its metrics, for as long as anyone wants them.
+    pub fn observer(&self) -> Observer {
+        Observer { shared: Arc::clone(&self.shared), connections: Arc::clone(&self.connections) }
+    }
+
+    /// Serves until `stop` is ready; then takes no more connections, ends waits, and gives open requests `drain` to be
+    /// answered.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (open, mut all_gone) = mpsc::channel::<()>(1);
+        let mut stop = std::pin::pin!(stop);
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                _ = sweep.tick() => self.sweep(),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => self.take(stream, peer, open.clone()),
+                    // A connection that was gone before it was accepted is nobody's fault; no more files is ours.
+                    Err(error) if is_of_connection(&error) => {}
+                    Err(error) => {
+                        tracing::warn!(target: "tradelane::kafka", %error, "cannot accept connections");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        drop(open);
+        self.shared.closing.send_replace(true);
+        if timeout(self.shared.limits.drain, all_gone.recv()).await.is_err() {
+            tracing::warn!(target: "tradelane::kafka", open = self.connections.count(), "connections were cut off");
+        }
+    }
+
+    /// Lets what has expired of groups go.
+    fn sweep(&self) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            if let Err(error) = shared.groups.sweep(shared.hub.now().millis()).await {
+                tracing::warn!(target: "tradelane::kafka", %error, "expired group offsets could not be removed");
+            }
+        });
+    }
+
+    /// `open` is dropped when the connection ends.
+    fn take(&self, stream: TcpStream, address: SocketAddr, open: mpsc::Sender<()>) {
+        let peer = Peer::of(address.ip());
+        let Some(place) = self.connections.admit(peer) else {
+            self.shared.metrics.refused("too many");
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        let acceptor = self.acceptor.clone();
+        tokio::spawn(async move {
+            serve(shared, acceptor, stream, address, peer).await;
+            drop((place, open));
+        });
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    stream: TcpStream,
+    address: SocketAddr,
+    peer: Peer,
+) {
+    // Small answers must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let deadline = Instant::now() + shared.limits.authenticate;
+    let host = format!("/{}", address.ip().to_canonical());
+    let Some(acceptor) = acceptor else {
+        let stream = Idle::new(stream, shared.limits.idle);
+        return Connection::new(shared, peer, host).serve(stream, deadline).await;
+    };
+    if !speaks_tls(&stream, deadline).await {
+        tracing::warn!(target: "tradelane::kafka", %host, "a client without TLS on a port with TLS, or a silent one");
+        return shared.metrics.refused("no tls");
+    }
+    let stream = Idle::new(stream, shared.limits.idle);
+    match timeout_at(deadline, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificate = client_certificate(&stream);
+            let mut connection = Connection::new(shared, peer, host);
+            if let Some(certificate) = certificate {
+                connection.present(&certificate);
+            }
+            connection.serve(stream, deadline).await;
+        }
+        Ok(Err(error)) => {
+            tracing::info!(target: "tradelane::kafka", %host, %error, "a TLS handshake failed");
+            shared.metrics.refused("handshake");
+        }
+        Err(_) => shared.metrics.refused("handshake"),
+    }
+}
+
+/// Looks at the first byte without taking it.
+async fn speaks_tls(stream: &TcpStream, deadline: Instant) -> bool {
+    let mut first = [0];
+    matches!(timeout_at(deadline, stream.peek(&mut first)).await, Ok(Ok(1)) if first == [HANDSHAKE])
+}
+
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,1 @@
+//! The wire, as an adversary would use it.
