@@ -1,3 +1,8 @@
-//! Batches through the public interface: built, parsed, damaged, patched, rewritten.
+//! Batches through the public interface: built, parsed, damaged, decompressed, rewritten; and as other clients write them.
 
 mod build;
+mod damage;
+mod decompress;
+mod fixtures;
+mod peer;
+mod rewrite;
