@@ -47,9 +47,12 @@ fn invalid(detail: &str) -> HubError {
 }
 
 /// Writes one rendered event as a CloudEvent in structured mode. `product` is an id, so it needs no escapes.
-pub(crate) fn envelope(out: &mut BytesMut, product: &str, offset: u64, time: &str, event: &[u8]) {
+/// Its id is its offset, behind its partition if that is not the first.
+pub(crate) fn envelope(out: &mut BytesMut, product: &str, place: (u32, u64), time: &str, event: &[u8]) {
+    let (partition, offset) = place;
+    let partition = if partition > 0 { format!("{partition}/") } else { String::new() };
     let head = format!(
-        "{{\"specversion\":\"1.0\",\"id\":\"{offset}\",\"source\":\"/v1/products/{product}\",\"type\":\"tradelane.event\",\
+        "{{\"specversion\":\"1.0\",\"id\":\"{partition}{offset}\",\"source\":\"/v1/products/{product}\",\"type\":\"tradelane.event\",\
          \"time\":\"{time}\",\"datacontenttype\":\"application/json\",\"data\":"
     );
     out.reserve(head.len() + event.len() + 1);
@@ -101,7 +104,7 @@ mod tests {
     #[test]
     fn an_envelope_is_json_around_the_event_as_it_is() {
         let mut out = BytesMut::new();
-        envelope(&mut out, "stock", 7, "2026-11-21T10:00:00Z", br#"{"a": 1}"#);
+        envelope(&mut out, "stock", (0, 7), "2026-11-21T10:00:00Z", br#"{"a": 1}"#);
         let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(value["id"], "7");
         assert_eq!(value["data"]["a"], 1);

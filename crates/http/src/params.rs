@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use tradelane_hub::{HubError, Result};
 use tradelane_model::codes;
 
+/// The last partition that a product can have.
+pub(crate) const LAST_PARTITION: u32 = tradelane_model::product::MAX_PARTITIONS - 1;
 /// The most parameters in one query.
 const MAX_PARAMETERS: usize = 256;
 
@@ -56,6 +58,11 @@ impl Params {
                 whole(&text).filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(|| wrong(name, &form))
             }
         }
+    }
+
+    /// Takes the partition of a product.
+    pub(crate) fn partition(&mut self) -> Result<Option<u32>> {
+        Ok(self.number("partition", 0, u64::from(LAST_PARTITION))?.and_then(|n| u32::try_from(n).ok()))
     }
 
     /// Takes `true` or `false`.

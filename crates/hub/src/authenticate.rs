@@ -84,8 +84,7 @@ impl Hub {
         });
         let credential = verifier.is_some().then(|| known.map(|credential| credential.id.clone())).flatten();
         let seed = self.inner().dedup_key.mac_parts(&[b"scram mock\0", first.username().as_bytes()]);
-        let (exchange, challenge) =
-            first.challenge(verifier.unwrap_or_else(|| ScramVerifier::mock(hash, &seed)));
+        let (exchange, challenge) = first.challenge(verifier.unwrap_or_else(|| ScramVerifier::mock(hash, &seed)));
         Ok((Proving { exchange, credential }, challenge))
     }
 

@@ -1,119 +1,115 @@
-//! The frame of a batch: how sealed events lie next to each other in the event log (`docs/formats/event-log.md`).
+//! How sealed events lie next to each other in the event log: as Kafka record batches (`docs/formats/event-log.md`), so
+//! that there is one form from the socket to the disk and back.
 //!
-//! ```text
-//! batch  := version:u8 = 1, record*
-//! record := length:u32 (of what follows), time:i64 (microseconds), kind:u8 (1 = sealed event), event
-//! ```
-//! All numbers are little-endian. The batch as a whole is encrypted and bound to its place by the event log, and each
-//! event to its record by its own seal.
+//! The value of a record is a sealed event, or nothing; its key and headers are what [`crate::envelope`] made of them. A
+//! batch is never compressed, for what is sealed does not compress, and begins at offset 0: the log says where it lies.
+//! The batch as a whole is encrypted and bound to its place by the event log, and each event to its record by its own seal.
 
 use tradelane_model::{Timestamp, codes};
+use tradelane_records::{Batch, BatchBuilder, BatchHead, Headers, Limits};
 
+use crate::envelope::{Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Result};
 
-const VERSION: u8 = 1;
-const KIND_SEALED: u8 = 1;
-const HEAD: usize = 8 + 1;
+/// The most headers of a record.
+pub(crate) const MAX_HEADERS: usize = 1_000;
+/// What a batch of ours may be: as large as the log takes it.
+const STORED: Limits = Limits {
+    max_batch_bytes: tradelane_storage::event_log::MAX_BATCH,
+    max_records: tradelane_storage::event_log::MAX_COUNT,
+    max_decompressed: tradelane_storage::event_log::MAX_BATCH,
+    max_headers: 1 + MAX_HEADERS as u32,
+};
 
 /// A batch being written.
-pub(crate) struct BatchWriter {
-    bytes: Vec<u8>,
-    count: u32,
+pub(crate) struct BatchWriter<'o> {
+    batch: BatchBuilder<'o>,
+    next: i32,
 }
 
-impl BatchWriter {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        let mut writer = Self { bytes: Vec::with_capacity(bytes + 1), count: 0 };
-        writer.bytes.push(VERSION);
-        writer
+impl<'o> BatchWriter<'o> {
+    /// A batch whose first record has this offset.
+    pub(crate) fn new(out: &'o mut Vec<u8>, base_offset: u64, time: Timestamp) -> Self {
+        let base_offset = i64::try_from(base_offset).unwrap_or(i64::MAX);
+        let (base_timestamp, leader_epoch) = (time.millis(), 0);
+        let head = BatchHead { base_offset, base_timestamp, leader_epoch, ..BatchHead::default() };
+        Self { batch: BatchBuilder::new(out, &head), next: 0 }
     }
 
-    /// Adds a record whose event `write` appends to the buffer it is given.
-    pub(crate) fn record<E>(
+    /// Adds a record behind the last one. `time` is in milliseconds.
+    pub(crate) fn push(&mut self, time: i64, around: &KeyAndHeaders, value: Option<&[u8]>) -> Result<()> {
+        self.push_at(self.next.unsigned_abs(), time, around, value)
+    }
+
+    /// Adds a record in its place, which is behind the last one.
+    pub(crate) fn push_at(
         &mut self,
-        time: Timestamp,
-        write: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&time.0.to_le_bytes());
-        self.bytes.push(KIND_SEALED);
-        if let Err(error) = write(&mut self.bytes) {
-            self.bytes.truncate(start);
-            return Err(error);
-        }
-        // An event is at most as long as its limits allow, which is far below 4 GiB.
-        let length = u32::try_from(self.bytes.len() - start - 4).unwrap_or(u32::MAX);
-        if let Some(head) = self.bytes.get_mut(start..start + 4) {
-            head.copy_from_slice(&length.to_le_bytes());
-        }
-        self.count += 1;
+        delta: u32,
+        time: i64,
+        around: &KeyAndHeaders,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        let refused = |error| HubError::of(codes::TOO_LARGE).because(error);
+        let delta = i32::try_from(delta).map_err(|_| HubError::of(codes::TOO_LARGE))?;
+        let headers: Vec<Header<'_>> = around.headers.iter().map(|(name, value)| (&**name, value.as_deref())).collect();
+        self.batch.push(delta, time, around.key.as_deref(), value, &*headers).map_err(refused)?;
+        self.next = delta.saturating_add(1);
         Ok(())
     }
 
+    /// Records so far.
     pub(crate) fn count(&self) -> u32 {
-        self.count
+        self.batch.count()
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
-        self.bytes
+    /// Ends the batch, which covers so many offsets, whether or not each has its record.
+    pub(crate) fn finish(self, covers: u32) -> Result<()> {
+        let last = i32::try_from(covers.saturating_sub(1)).unwrap_or(i32::MAX);
+        self.batch.finish(last).map(drop).map_err(|error| HubError::of(codes::TOO_LARGE).because(error))
     }
 }
 
 /// One record of a batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Record<'a> {
-    pub(crate) time: Timestamp,
-    pub(crate) sealed: &'a [u8],
+    /// Its place in the batch.
+    pub(crate) delta: u32,
+    /// Milliseconds, as the producer set it.
+    pub(crate) time: i64,
+    pub(crate) key: Option<&'a [u8]>,
+    /// The sealed event; none in a record that says that its key is no more.
+    pub(crate) sealed: Option<&'a [u8]>,
+    pub(crate) headers: Headers<'a>,
 }
 
-/// The records of a batch, in order. A frame that is not whole is an error, never fewer records.
-pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
-    let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a batch's frame is not whole");
-    let (&version, mut rest) = batch.split_first().ok_or_else(damaged)?;
-    if version != VERSION {
-        return Err(damaged());
+impl<'a> Record<'a> {
+    /// What was sealed: the event, and what travels around it.
+    pub(crate) fn sealed_parts(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.sealed.into_iter().chain(Envelope::sealed_part(self))
     }
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| damaged())?;
-        if length < HEAD || after.len() < length {
-            return Err(damaged());
-        }
-        let (record, next) = after.split_at(length);
-        let (time, body) = record.split_first_chunk::<8>().ok_or_else(damaged)?;
-        match body.split_first() {
-            Some((&KIND_SEALED, sealed)) => records.push(Record { time: Timestamp(i64::from_le_bytes(*time)), sealed }),
-            _ => return Err(damaged()),
-        }
-        rest = next;
+
+    /// Is there nothing around the event?
+    pub(crate) fn is_bare(&self) -> bool {
+        self.key.is_none() && self.headers.count_left() == 0
+    }
+}
+
+/// The records of a stored batch, in order. A batch that is not whole is an error, never fewer records.
+pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
+    let damaged = |cause: &dyn std::fmt::Display| HubError::of(codes::STORAGE_CORRUPT).because(cause);
+    let (batch, rest) = Batch::parse(batch, &STORED).map_err(|error| damaged(&error))?;
+    let walk = batch.plain_records(&STORED).filter(|_| rest.is_empty());
+    let walk = walk.ok_or_else(|| damaged(&"a batch's frame is not whole"))?;
+    let mut records = Vec::with_capacity(batch.record_count() as usize);
+    for record in walk {
+        let record = record.map_err(|error| damaged(&error))?;
+        records.push(Record {
+            delta: record.offset_delta.unsigned_abs(),
+            time: record.timestamp,
+            key: record.key,
+            sealed: record.value,
+            headers: record.headers,
+        });
     }
     Ok(records)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_come_back_as_they_were_written_and_a_cut_frame_is_an_error() {
-        let mut writer = BatchWriter::with_capacity(64);
-        for (at, text) in [(1, "one"), (2, ""), (3, "three")] {
-            let write = |out: &mut Vec<u8>| {
-                out.extend_from_slice(text.as_bytes());
-                Ok::<(), ()>(())
-            };
-            writer.record(Timestamp(at), write).unwrap();
-        }
-        assert!(writer.record(Timestamp(4), |_| Err(())).is_err());
-        assert_eq!(writer.count(), 3);
-        let bytes = writer.finish();
-        let read: Vec<_> = records(&bytes).unwrap().into_iter().map(|r| (r.time.0, r.sealed)).collect();
-        assert_eq!(read, [(1, &b"one"[..]), (2, &b""[..]), (3, &b"three"[..])]);
-        let whole = [1, 1 + 4 + 9 + 3, 1 + 4 + 9 + 3 + 4 + 9];
-        for cut in (0..bytes.len()).filter(|cut| !whole.contains(cut)) {
-            assert!(records(&bytes[..cut]).is_err(), "cut at {cut}");
-        }
-    }
 }

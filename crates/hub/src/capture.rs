@@ -205,7 +205,7 @@ impl Hub {
         let dedup = Dedup { key: capture, body: capture, expires };
         // A job may begin long after it was taken: it is asked again whether its publisher may.
         let permit = self.decide(caller, Act::Publish, On::Product(product))?;
-        let appended = self.append(&permit, product, &mut batch, now, Some(dedup)).await?;
+        let appended = self.append(&permit, product, 0, &mut batch, now, Some(dedup)).await?;
         self.confirm(product, &singles, &batch.refused, &capture).await?;
         if appended.duplicate {
             let duplicate = |single: &Single| duplicate(single.index);
@@ -380,7 +380,7 @@ fn gather(singles: &[Single]) -> Events {
         body.extend_from_slice(&single.bytes);
         ranges.push(start..body.len());
     }
-    Events { body: body.into(), ranges: ranges.into(), identity: None }
+    Events { ranges: ranges.into(), ..Events::one(body.into()) }
 }
 
 fn placed(refused: &Refused, singles: &[Single]) -> Vec<Place> {

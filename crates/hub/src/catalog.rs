@@ -52,6 +52,8 @@ pub struct CatalogEntry {
     pub retention_seconds: Option<i64>,
     /// Promises.
     pub sla: Vec<tradelane_model::contract::Sla>,
+    /// The sequences that its events are spread over.
+    pub partitions: u32,
     /// Its fields and their classes.
     pub fields: Vec<CatalogField>,
     /// `owner`, `granted`, `requested` or `none`.
@@ -143,6 +145,7 @@ impl Hub {
             region: contract.region.clone(),
             retention_seconds: contract.retention,
             sla: contract.sla.clone(),
+            partitions: product.partitions,
             fields,
             access: self.access_of(model, caller, product),
         })

@@ -132,7 +132,8 @@ impl Hub {
         let id = secret.id().parse().map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
         let hash = to_hex(secret.digest().as_bytes());
         let expires = issued.plus_seconds(lifetime);
-        let credential = Credential { id, principal: principal.clone(), kind, hash, scram, issued, expires, revoked: None };
+        let credential =
+            Credential { id, principal: principal.clone(), kind, hash, scram, issued, expires, revoked: None };
         Ok((credential, text))
     }
 
@@ -155,7 +156,8 @@ impl Hub {
             model.principals.get(&c.principal).is_some_and(|p| p.organization == caller.organization.id)
         };
         let mine = model.credentials.values().filter(|credential| own(credential));
-        let list: Vec<Credential> = mine.map(|c| Credential { hash: String::new(), scram: None, ..(**c).clone() }).collect();
+        let list: Vec<Credential> =
+            mine.map(|c| Credential { hash: String::new(), scram: None, ..(**c).clone() }).collect();
         let mut leaf = hub_leaf(self.now(), caller, LIST);
         leaf.count = list.len() as u64;
         self.audited(leaf, list).await

@@ -22,7 +22,12 @@ use crate::views::GrantView;
 #[derive(Debug, Clone)]
 pub enum EventRef {
     /// A stored one.
-    Offset(u64),
+    Stored {
+        /// The partition that it is in.
+        partition: u32,
+        /// Its offset there.
+        offset: u64,
+    },
     /// One that was never published; nothing of it is kept.
     Document(Bytes),
 }
@@ -91,7 +96,9 @@ impl Hub {
         })?;
         let view = self.grant_view(&grant)?;
         let (sealed, offset) = match event {
-            EventRef::Offset(offset) => (self.stored_record(product, offset).await?, Some(offset)),
+            EventRef::Stored { partition, offset } => {
+                (self.stored_record(product, partition, offset).await?, Some(offset))
+            }
             EventRef::Document(document) => (self.sealed_for_show(product, document).await?, None),
         };
         let explanation = self.explain_record(&view, product, &sealed, grant.conditions.filter.clone()).await?;
@@ -103,13 +110,13 @@ impl Hub {
         self.audited(leaf, explanation).await
     }
 
-    async fn stored_record(&self, product: &ProductId, offset: u64) -> Result<Vec<u8>> {
-        let batches = self.inner().stores.log.read(&Self::stream(product), offset, 1).await?;
+    async fn stored_record(&self, product: &ProductId, partition: u32, offset: u64) -> Result<Vec<u8>> {
+        let batches = self.inner().stores.log.read(&Self::stream(product, partition), offset, 1).await?;
         let holds = |batch: &&StoredBatch| batch.base_offset <= offset && offset < batch.end_offset();
         let batch = batches.iter().find(holds).ok_or_else(HubError::not_found)?;
         let records = batch::records(&batch.payload)?;
         let index = usize::try_from(offset - batch.base_offset).map_err(|_| HubError::not_found())?;
-        records.get(index).map(|record| record.sealed.to_vec()).ok_or_else(HubError::not_found)
+        records.get(index).and_then(|record| record.sealed).map(<[u8]>::to_vec).ok_or_else(HubError::not_found)
     }
 
     /// Seals a document as publishing would, and stores nothing but the keys of new subjects.
@@ -120,7 +127,7 @@ impl Hub {
             return Err(refusal(batch.refused, 1));
         }
         let records = batch::records(&batch.bytes)?;
-        records.first().map(|record| record.sealed.to_vec()).ok_or_else(HubError::not_found)
+        records.first().and_then(|record| record.sealed).map(<[u8]>::to_vec).ok_or_else(HubError::not_found)
     }
 
     async fn explain_record(

@@ -7,8 +7,8 @@
 //! | who | what |
 //! |---|---|
 //! | everyone | [`authenticate`], [`catalog`], [`audit_trail`] |
-//! | publishers | [`publish`], [`capture`] |
-//! | consumers | [`read`], [`query`], [`access`] |
+//! | publishers | [`publish`], [`records`], [`capture`] |
+//! | consumers | [`read`], [`records`], [`query`], [`access`] |
 //! | data owners | [`apply`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
 //! | administrators | [`credential`], [`apply`] |
 //! | privacy officers | [`erase`] |
@@ -27,6 +27,7 @@ mod control;
 pub mod credential;
 pub mod detokenize;
 pub mod doorway;
+mod envelope;
 pub mod erase;
 pub mod error;
 pub mod explain;
@@ -37,16 +38,20 @@ pub mod publish;
 pub mod quarantine;
 pub mod query;
 pub mod read;
+pub mod records;
 pub mod retention;
 mod views;
 
 pub use access::AccessRequest;
 pub use audit_trail::TrailQuery;
-pub use authenticate::{Presented, Token};
+pub use authenticate::{Presented, Proving, Token};
 pub use clock::{Clock, SystemClock};
-pub use credential::{IssuedCredential, NewCredential};
+pub use credential::{IssuedCredential, NewCertificate, NewCredential};
 pub use doorway::{Audited, Caller};
 pub use error::{HubError, Place, Result};
 pub use open::{Hub, HubConfig, Opened};
 pub use publish::{Body, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};
+pub use records::{
+    FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, StoredRecords, Topic,
+};

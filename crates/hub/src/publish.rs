@@ -22,10 +22,11 @@ use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
 use crate::batch::BatchWriter;
 use crate::doorway::{Audited, Caller};
+use crate::envelope::{Around, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
 use crate::health::add;
 use crate::keyring::BatchKeys;
-use crate::views::CompiledContract;
+use crate::views::{CompiledContract, Verdict};
 
 /// The most events in one request.
 pub const MAX_EVENTS: usize = 100_000;
@@ -49,6 +50,8 @@ pub struct Publish {
     pub idempotency_key: Option<String>,
     /// Store what is good and quarantine the rest, instead of refusing all for one.
     pub proceed: bool,
+    /// The partition of the product; none: the hub chooses.
+    pub partition: Option<u32>,
 }
 
 /// Events in one of the forms in which they come.
@@ -90,6 +93,8 @@ pub struct Quarantined {
 pub struct Published {
     /// The offset of the first event that was stored.
     pub offset: u64,
+    /// The partition that they are in.
+    pub partition: u32,
     /// How many were stored.
     pub count: u32,
     /// True if this request had been done before; nothing was stored again.
@@ -133,7 +138,8 @@ impl Hub {
                 return Err(refusal(batch.refused, events.ranges.len()));
             }
         }
-        let appended = self.append(&permit, &request.product, &mut batch, now, dedup).await?;
+        let partition = self.partition(&request, dedup.as_ref())?;
+        let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup).await?;
         if !appended.duplicate {
             self.set_aside(&request.product, &events, &batch.refused, now).await?;
             add(&self.inner().counters.events_published, u64::from(batch.count));
@@ -147,6 +153,7 @@ impl Hub {
         leaf.digest = Some(salted(&salt, &body_hash));
         let published = Published {
             offset: appended.base_offset,
+            partition,
             count: batch.count,
             duplicate: appended.duplicate,
             time: now,
@@ -186,6 +193,7 @@ impl Hub {
         &self,
         permit: &Permit,
         product: &ProductId,
+        partition: u32,
         batch: &mut SealedBatch,
         timestamp: Timestamp,
         dedup: Option<Dedup>,
@@ -193,7 +201,7 @@ impl Hub {
         permit
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
-        let stream = Self::stream(product);
+        let stream = Self::stream(product, partition);
         if batch.count == 0 {
             let end = self.inner().stores.log.bounds(&stream).await?.map_or(0, |bounds| bounds.end);
             return Ok(Appended { base_offset: end, duplicate: false });
@@ -201,6 +209,22 @@ impl Hub {
         let payload = Bytes::from(std::mem::take(&mut batch.bytes));
         let append = Append { stream, count: batch.count, payload, timestamp, dedup };
         Ok(self.inner().stores.log.append(append).await?)
+    }
+
+    /// The partition that the publisher names; or one for the idempotency key, so that a retry goes there too; or any.
+    fn partition(&self, request: &Publish, dedup: Option<&Dedup>) -> Result<u32> {
+        let model = self.model();
+        let partitions = model.products.get(&request.product).ok_or_else(HubError::not_found)?.partitions;
+        if let Some(partition) = request.partition {
+            let detail = || format!("The product has the partitions 0 to {}.", partitions.saturating_sub(1));
+            return if partition < partitions {
+                Ok(partition)
+            } else {
+                Err(HubError::new(codes::BAD_PARAMETER, detail()))
+            };
+        }
+        let [a, b, c, d, ..] = dedup.map_or_else(random_array, |dedup| dedup.key);
+        Ok(u32::from_le_bytes([a, b, c, d]) % partitions.max(1))
     }
 
     fn dedup(&self, caller: &Caller, request: &Publish, events: &Events, body: &[u8; 32]) -> Result<Option<Dedup>> {
@@ -227,13 +251,27 @@ pub(crate) struct Events {
     pub(crate) ranges: std::sync::Arc<[std::ops::Range<usize>]>,
     /// What CloudEvents say they are: their sources and ids.
     pub(crate) identity: Option<[u8; 32]>,
+    /// What travels around each, for events that come as records; empty for all others.
+    pub(crate) around: std::sync::Arc<[RecordPlace]>,
+}
+
+/// Where the parts of a record lie in the body, beside its event.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordPlace {
+    /// Milliseconds, as the producer set it.
+    pub(crate) time: i64,
+    pub(crate) key: Option<std::ops::Range<usize>>,
+    /// Names and values.
+    pub(crate) headers: Vec<(std::ops::Range<usize>, Option<std::ops::Range<usize>>)>,
+    /// A record without a value.
+    pub(crate) is_tombstone: bool,
 }
 
 impl Events {
     /// One event that is the whole body.
     pub(crate) fn one(body: Bytes) -> Self {
         let whole = std::iter::once(0..body.len()).collect();
-        Self { body, ranges: whole, identity: None }
+        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default() }
     }
 
     pub(crate) fn get(&self, index: usize) -> &[u8] {
@@ -279,14 +317,14 @@ fn lines(bytes: &Bytes) -> Result<Events> {
     let ranges: std::result::Result<_, _> = ndjson::lines(bytes, limits).map(|line| line.map(range)).collect();
     let ranges =
         ranges.map_err(|error| HubError::new(codes::TOO_LARGE, format!("The body cannot be taken: {error}.")))?;
-    Ok(Events { body: bytes.clone(), ranges, identity: None })
+    Ok(Events { ranges, ..Events::one(bytes.clone()) })
 }
 
 fn elements(bytes: &Bytes) -> Result<Events> {
     let mut tape = Tape::new();
     let doc = tape.parse(bytes, &DOCUMENT).map_err(|error| malformed(&error, bytes))?;
     let ranges = doc.root().elements().map(|element| element.range()).collect();
-    Ok(Events { body: bytes.clone(), ranges, identity: None })
+    Ok(Events { ranges, ..Events::one(bytes.clone()) })
 }
 
 /// Limits of a whole body.
@@ -300,16 +338,73 @@ pub(crate) fn malformed(error: &tradelane_tape::ParseError, bytes: &[u8]) -> Hub
 
 /// Checks and seals every event of a batch.
 fn seal_events(contract: &CompiledContract, events: &Events, keys: &BatchKeys, now: Timestamp) -> Result<SealedBatch> {
-    let mut writer = BatchWriter::with_capacity(events.body.len() + events.ranges.len() * 256);
-    let mut refused = Vec::new();
-    let mut tape = Tape::new();
-    for index in 0..events.ranges.len() {
-        let sealed = contract.check_and_seal(&mut tape, events.get(index), keys, now, &mut writer)?;
-        if let Err((code, places)) = sealed {
-            refused.push(Refused { index, code, places });
+    let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
+    let batch = BatchWriter::new(&mut bytes, 0, now);
+    let sealing = Sealing { contract, keys, now, tape: Tape::new(), event: Vec::new(), batch };
+    let (count, refused) = sealing.all(events)?;
+    Ok(SealedBatch { count, bytes, refused })
+}
+
+/// A batch while it is sealed.
+struct Sealing<'a> {
+    contract: &'a CompiledContract,
+    keys: &'a BatchKeys,
+    now: Timestamp,
+    tape: Tape,
+    /// The sealed event at hand.
+    event: Vec<u8>,
+    batch: BatchWriter<'a>,
+}
+
+impl Sealing<'_> {
+    /// Every event; returns how many are in the batch now, and those that are not.
+    fn all(mut self, events: &Events) -> Result<(u32, Vec<Refused>)> {
+        let mut refused = Vec::new();
+        for index in 0..events.ranges.len() {
+            let sealed = match events.around.get(index) {
+                None => self.event(events.get(index))?,
+                Some(place) => self.record(events, index, place)?,
+            };
+            if let Err((code, places)) = sealed {
+                refused.push(Refused { index, code, places });
+            }
         }
+        let count = self.batch.count();
+        self.batch.finish(count)?;
+        Ok((count, refused))
     }
-    Ok(SealedBatch { count: writer.count(), bytes: writer.finish(), refused })
+
+    /// An event on its own.
+    fn event(&mut self, event: &[u8]) -> Result<Verdict> {
+        self.event.clear();
+        let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
+        if verdict.is_ok() {
+            self.batch.push(self.now.millis(), &KeyAndHeaders::default(), Some(&self.event))?;
+        }
+        Ok(verdict)
+    }
+
+    /// An event with what travels around it. A record without a value says only that its key is no more.
+    fn record(&mut self, events: &Events, index: usize, place: &RecordPlace) -> Result<Verdict> {
+        self.event.clear();
+        if !place.is_tombstone {
+            let event = events.get(index);
+            let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
+            if verdict.is_err() {
+                return Ok(verdict);
+            }
+        }
+        let text = |range: &std::ops::Range<usize>| events.body.get(range.clone()).unwrap_or_default();
+        let headers: Vec<Header<'_>> =
+            place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
+        let around = Around { key: place.key.as_ref().map(text), headers: &headers };
+        let CompiledContract { envelope, tagger, .. } = self.contract;
+        match envelope.seal(&mut self.tape, &around, &self.event, tagger, self.keys)? {
+            Ok(stored) => self.batch.push(place.time, &stored, (!place.is_tombstone).then_some(&*self.event))?,
+            Err(refused) => return Ok(Err(refused)),
+        }
+        Ok(Ok(()))
+    }
 }
 
 fn told(refused: Refused) -> Quarantined {

@@ -42,6 +42,9 @@ pub struct QuarantinedEvent {
     /// For a stored record that cannot be shown: its offset in the product.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,
+    /// And its partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
     /// The event as it came, base64: it may be anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
@@ -81,6 +84,7 @@ impl Hub {
                 code: refused.code.to_string(),
                 places: refused.places.clone(),
                 record: None,
+                partition: None,
                 event: Some(STANDARD.encode(event.get(..MAX_KEPT).unwrap_or(event))),
             }
         };
@@ -91,10 +95,17 @@ impl Hub {
     }
 
     /// Reports a stored record that cannot be shown; once, however many readers meet it.
-    pub(crate) async fn report_withheld(&self, product: &ProductId, record: u64, code: ErrorCode, reason: &str) {
+    pub(crate) async fn report_withheld(
+        &self,
+        product: &ProductId,
+        partition: u32,
+        record: u64,
+        code: ErrorCode,
+        reason: &str,
+    ) {
         add(&self.inner().counters.records_withheld, 1);
-        tracing::error!(%product, record, %code, reason, "a record cannot be shown safely and is withheld");
-        let key = format!("{product}/{record}");
+        tracing::error!(%product, partition, record, %code, reason, "a record cannot be shown safely and is withheld");
+        let key = format!("{product}/{partition}/{record}");
         let now = self.now();
         let until = now.plus_seconds(WITHHELD_SECONDS);
         let state = &self.inner().stores.state;
@@ -109,6 +120,7 @@ impl Hub {
             code: code.to_string(),
             places: vec![place],
             record: Some(record),
+            partition: Some(partition),
             event: None,
         };
         if let Err(error) = self.quarantine_entry(product, entry).await {

@@ -6,33 +6,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tradelane_model::{Class, Grant, GrantId, ProductId, Timestamp, codes};
+use tradelane_model::{Class, Grant, GrantId, ProductId, codes};
 use tradelane_policy::{Permit, Refusal};
-use tradelane_seal::{Header, OpenedEvent, Scratch, View, Withheld};
-use tradelane_storage::StoredBatch;
-use tradelane_tape::{Limits, Tape};
+use tradelane_storage::{StoredBatch, StreamId};
 
 use crate::Hub;
 use crate::audit_trail::{READ, hub_leaf};
 use crate::authorize::{Act, On};
-use crate::batch::{self, Record};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 use crate::health::add;
-use crate::keyring::NotingKeys;
 use crate::views::GrantView;
 
 mod rendered;
+mod rendering;
 
-pub(crate) use rendered::RenderCache;
 pub use rendered::{Chunk, Page, Rendered};
-use rendered::{LINE_END, RenderKey, RenderedBatch, RenderedEvent};
+pub(crate) use rendered::{RenderCache, RenderedRecords};
 
 /// The most events in one page.
 pub const MAX_EVENTS: u32 = 100_000;
 /// The most bytes of stored batches that are looked at for one page.
-const MAX_SCAN: usize = 16 << 20;
+pub(crate) const MAX_SCAN: usize = 16 << 20;
 /// The longest wait of one read.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -44,9 +39,19 @@ pub struct Reader {
     pub(crate) permit: Arc<Permit>,
     pub(crate) grant: Option<Arc<Grant>>,
     pub(crate) view: Arc<GrantView>,
+    pub(crate) partition: u32,
 }
 
 impl Reader {
+    /// The same right, for another partition of the product. A partition that is not there holds nothing.
+    pub fn at_partition(&self, partition: u32) -> Self {
+        Self { partition, ..self.clone() }
+    }
+
+    pub(crate) fn stream(&self) -> StreamId {
+        Hub::stream(&self.product, self.partition)
+    }
+
     /// The product.
     pub fn product(&self) -> &ProductId {
         &self.product
@@ -103,7 +108,14 @@ impl Hub {
         if known.owner == caller.organization.id {
             let permit = self.allow(caller, Act::Read, On::Product(product))?;
             let view = self.owner_view(product)?;
-            return Ok(Reader { caller: caller.clone(), product: product.clone(), permit, grant: None, view });
+            return Ok(Reader {
+                caller: caller.clone(),
+                product: product.clone(),
+                permit,
+                grant: None,
+                view,
+                partition: 0,
+            });
         }
         let now = self.now();
         let mut grants = model.live_grants(&caller.organization.id, product, now);
@@ -111,7 +123,7 @@ impl Hub {
         let Some(grant) = grant else { return Err(self.no_grant(caller, product, known.discoverable)) };
         let permit = self.allow(caller, Act::Read, On::Grant(&grant))?;
         let view = self.grant_view(&grant)?;
-        Ok(Reader { caller: caller.clone(), product: product.clone(), permit, grant: Some(grant), view })
+        Ok(Reader { caller: caller.clone(), product: product.clone(), permit, grant: Some(grant), view, partition: 0 })
     }
 
     /// A product that the caller may not know of looks like none.
@@ -124,7 +136,7 @@ impl Hub {
     /// Reads on. Every call checks the permit anew, before and after it waited and worked.
     pub async fn read(&self, reader: &Reader, from: From, limits: ReadLimits) -> Result<Audited<Page>> {
         self.check(reader)?;
-        let stream = Self::stream(&reader.product);
+        let stream = reader.stream();
         let bounds = self.inner().stores.log.bounds(&stream).await?;
         let (start, end) = bounds.map_or((0, 0), |bounds| (bounds.start, bounds.end));
         let mut at = match from {
@@ -150,12 +162,18 @@ impl Hub {
             page.end = self.inner().stores.log.bounds(&stream).await?.map_or(at, |bounds| bounds.end);
         }
         self.check(reader)?;
-        let leaf = self.record(self.read_leaf(reader, &page, classes)).await?;
+        let leaf = self.record(self.read_leaf(reader, page.offsets(), page.count, classes)).await?;
         add(&self.inner().counters.events_read, u64::from(page.count));
         Ok(Audited { value: page, leaf })
     }
 
-    fn read_leaf(&self, reader: &Reader, page: &Page, mut classes: Vec<Class>) -> tradelane_audit::Leaf {
+    pub(crate) fn read_leaf(
+        &self,
+        reader: &Reader,
+        offsets: Option<(u64, u64)>,
+        count: u32,
+        mut classes: Vec<Class>,
+    ) -> tradelane_audit::Leaf {
         classes.sort();
         classes.dedup();
         let mut leaf = hub_leaf(self.now(), &reader.caller, READ);
@@ -163,10 +181,8 @@ impl Hub {
         leaf.owner = Some(reader.view.current.owner.clone());
         leaf.grant = reader.grant().cloned();
         leaf.purpose = reader.grant.as_ref().map(|grant| tradelane_audit::Word::near(&grant.purpose));
-        let first = page.chunks.first().and_then(|chunk| chunk.iter().next().map(|event| event.offset));
-        let last = page.chunks.last().and_then(|chunk| chunk.iter().last().map(|event| event.offset));
-        leaf.offsets = first.zip(last);
-        leaf.count = u64::from(page.count);
+        leaf.offsets = offsets;
+        leaf.count = u64::from(count);
         leaf.classes = classes;
         leaf.view = Some(reader.view.digest);
         leaf
@@ -188,8 +204,8 @@ impl Hub {
     }
 
     /// Waits until there is more, the deadline passes (false), or the right to read ends (an error).
-    async fn wait_for_more(&self, reader: &Reader, at: u64, deadline: tokio::time::Instant) -> Result<bool> {
-        let stream = Self::stream(&reader.product);
+    pub(crate) async fn wait_for_more(&self, reader: &Reader, at: u64, deadline: tokio::time::Instant) -> Result<bool> {
+        let stream = reader.stream();
         let mut changes = self.inner().authority.changes();
         loop {
             self.check(reader)?;
@@ -212,11 +228,11 @@ impl Hub {
         page: &mut Page,
         classes: &mut Vec<Class>,
     ) -> Result<u64> {
-        let stream = Self::stream(&reader.product);
+        let stream = reader.stream();
         let (max_events, mut bytes, mut scanned) = (limits.max_events.clamp(1, MAX_EVENTS), 0, 0);
         while at < page.end && page.count < max_events && bytes < limits.max_bytes.max(1) && scanned < MAX_SCAN {
             // Who reads on stands at the start of a batch. If that is rendered already, the log need not be asked.
-            if let Some(rendered) = self.rendered_before(reader, at) {
+            if let Some(rendered) = self.lines_before(reader, at) {
                 scanned += rendered.lines.len();
                 at = page.take(&rendered, at, max_events, &mut bytes, classes);
                 continue;
@@ -239,27 +255,16 @@ impl Hub {
                     break;
                 }
                 scanned += stored.payload.len();
-                let rendered = self.rendered(reader, &stored).await?;
+                let rendered = self.lines(reader, &stored).await?;
                 at = page.take(&rendered, at, max_events, &mut bytes, classes);
             }
         }
         Ok(at)
     }
 
-    /// The batch that begins at `at`, if it was rendered for an equal view before.
-    fn rendered_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedBatch>> {
-        if reader.view.filter.as_ref().is_some_and(|filter| filter.looks_at_time) {
-            return None;
-        }
-        let key: RenderKey = (reader.view.stream.clone(), at, reader.view.digest);
-        let rendered = self.inner().rendered.batches.get(&key)?;
-        add(&self.inner().counters.batches_reused, 1);
-        Some(rendered)
-    }
-
     /// Some batches from `at` on as the reader sees them, and where to go on, if there is more.
     pub(crate) async fn chunks(&self, reader: &Reader, at: u64) -> Result<(Vec<Chunk>, Option<u64>)> {
-        let stream = Self::stream(&reader.product);
+        let stream = reader.stream();
         let Some(bounds) = self.inner().stores.log.bounds(&stream).await? else { return Ok((Vec::new(), None)) };
         let at = at.max(bounds.start);
         if at >= bounds.end {
@@ -272,199 +277,10 @@ impl Hub {
         };
         let mut chunks = Vec::with_capacity(batches.len());
         for stored in &batches {
-            let batch = self.rendered(reader, stored).await?;
+            let batch = self.lines(reader, stored).await?;
             let events = 0..batch.events.len();
             chunks.push(Chunk { batch, events });
         }
         Ok((chunks, batches.last().map(StoredBatch::end_offset)))
     }
-
-    /// The batch as the reader's view shows it.
-    async fn rendered(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedBatch>> {
-        if let Some(rendered) = self.rendered_before(reader, stored.base_offset) {
-            return Ok(rendered);
-        }
-        let begun = self.inner().rendered.generation();
-        let records = batch::records(&stored.payload)?;
-        let log_keys = records.iter().filter_map(|record| Header::read(record.sealed).map(|header| header.log_key));
-        self.inner().keyring.preload_log_keys(&reader.product, log_keys).await?;
-        let render = |keys: &NotingKeys<'_>| self.render(reader, stored, &records, keys);
-        let rendered = self.inner().keyring.with_data_keys(render).await??;
-        add(&self.inner().counters.batches_rendered, 1);
-        for (offset, reason) in &rendered.withheld {
-            self.report_withheld(&reader.product, *offset, codes::WITHHELD, &reason.to_string()).await;
-        }
-        let rendered = Arc::new(rendered);
-        let reusable = reader.view.filter.as_ref().is_none_or(|filter| !filter.looks_at_time);
-        if reusable && rendered.withheld.is_empty() {
-            let key: RenderKey = (reader.view.stream.clone(), stored.base_offset, reader.view.digest);
-            self.inner().rendered.keep(key, rendered.clone(), begun);
-        }
-        Ok(rendered)
-    }
-
-    fn render(
-        &self,
-        reader: &Reader,
-        stored: &StoredBatch,
-        records: &[Record<'_>],
-        keys: &NotingKeys<'_>,
-    ) -> Result<RenderedBatch> {
-        let mut work = Rendering::new(stored, records.len());
-        let mut views: Option<(u32, Arc<View>, Option<Arc<View>>)> = None;
-        for (offset, record) in (stored.base_offset..).zip(records) {
-            let revision = match Header::read(record.sealed) {
-                Some(header) => header.shape,
-                None => {
-                    work.withheld.push((offset, Withheld::Malformed));
-                    continue;
-                }
-            };
-            if views.as_ref().is_none_or(|(known, ..)| *known != revision) {
-                let view = self.view_for(&reader.view, &reader.product, revision)?;
-                let filter = self.filter_view_for(&reader.view, &reader.product, revision)?;
-                views = Some((revision, view, filter));
-            }
-            if let Some((_, view, filter)) = &views {
-                work.event(reader, offset, record, view, filter.as_deref(), keys, self.now());
-            }
-        }
-        Ok(work.finish(stored.end_offset()))
-    }
-}
-
-/// Buffers while a batch is rendered.
-struct Rendering {
-    lines: Vec<u8>,
-    events: Vec<RenderedEvent>,
-    classes: Vec<Class>,
-    withheld: Vec<(u64, Withheld)>,
-    scratch: Scratch,
-    buffer: Vec<u8>,
-    filtered: Vec<u8>,
-    tape: Tape,
-    seen: tradelane_seal::ClassSet,
-    /// The last time written, as text: the events of a batch share it.
-    time: (Timestamp, String),
-}
-
-impl Rendering {
-    fn new(stored: &StoredBatch, records: usize) -> Self {
-        Self {
-            lines: Vec::with_capacity(stored.payload.len() + records * 64),
-            events: Vec::with_capacity(records),
-            classes: Vec::new(),
-            withheld: Vec::new(),
-            scratch: Scratch::default(),
-            buffer: Vec::new(),
-            filtered: Vec::new(),
-            tape: Tape::new(),
-            seen: tradelane_seal::ClassSet::default(),
-            time: (stored.timestamp, stored.timestamp.to_string()),
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)] // one step of a loop, whose parts are all of different kinds
-    fn event(
-        &mut self,
-        reader: &Reader,
-        offset: u64,
-        record: &Record<'_>,
-        view: &View,
-        filter: Option<&View>,
-        keys: &NotingKeys<'_>,
-        now: Timestamp,
-    ) {
-        let product = &reader.view.current.product;
-        let buffer = std::mem::take(&mut self.buffer);
-        let event = match OpenedEvent::open_with(record.sealed, product, keys, buffer) {
-            Ok(event) => event,
-            Err(reason) => return self.withheld.push((offset, reason)),
-        };
-        let line_start = self.lines.len();
-        match self.passes(reader, &event, filter, keys, now) {
-            Ok(true) => match self.line(offset, record.time, view, &event, keys) {
-                Ok(rendered) => self.events.push(RenderedEvent { line_start, ..rendered }),
-                Err(reason) => {
-                    self.lines.truncate(line_start);
-                    self.withheld.push((offset, reason));
-                }
-            },
-            Ok(false) => {}
-            Err(reason) => self.withheld.push((offset, reason)),
-        }
-        self.buffer = event.into_buffer();
-    }
-
-    /// Does the row filter let the event pass? What it cannot decide does not pass.
-    fn passes(
-        &mut self,
-        reader: &Reader,
-        event: &OpenedEvent<'_>,
-        view: Option<&View>,
-        keys: &NotingKeys<'_>,
-        now: Timestamp,
-    ) -> std::result::Result<bool, Withheld> {
-        let (Some(view), Some(filter)) = (view, &reader.view.filter) else { return Ok(true) };
-        self.filtered.clear();
-        view.render(event, keys, &mut self.scratch, &mut self.filtered)?;
-        let Ok(doc) = self.tape.parse(&self.filtered, &Limits::DOCUMENT) else { return Err(Withheld::Unclassifiable) };
-        Ok(filter.filter.evaluate(doc.root(), &filter.reader, now).admits())
-    }
-
-    fn line(
-        &mut self,
-        offset: u64,
-        time: Timestamp,
-        view: &View,
-        event: &OpenedEvent<'_>,
-        keys: &NotingKeys<'_>,
-    ) -> std::result::Result<RenderedEvent, Withheld> {
-        let line_start = self.lines.len();
-        if self.time.0 != time {
-            self.time = (time, time.to_string());
-        }
-        write_head(&mut self.lines, offset, &self.time.1);
-        let event_start = self.lines.len();
-        let rendered = view.render(event, keys, &mut self.scratch, &mut self.lines)?;
-        let event_end = self.lines.len();
-        one_line(&mut self.lines, event_start);
-        self.lines.extend_from_slice(LINE_END);
-        let seen = self.seen.union(rendered.classes);
-        if seen != self.seen {
-            self.seen = seen;
-            self.classes.extend(view.class_names(rendered.classes));
-        }
-        Ok(RenderedEvent { offset, time, line_start, event_start, event_end })
-    }
-
-    fn finish(self, end: u64) -> RenderedBatch {
-        RenderedBatch {
-            end,
-            lines: Bytes::from(self.lines),
-            events: self.events,
-            classes: self.classes,
-            withheld: self.withheld,
-        }
-    }
-}
-
-/// A line feed between tokens means nothing in JSON, and none can be in a string: as a blank it keeps an event on its
-/// line without changing its length. (The owner of an event that was published over several lines gets those blanks.)
-fn one_line(lines: &mut [u8], from: usize) {
-    let mut rest = lines.get_mut(from..).unwrap_or_default();
-    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
-        let (_, after) = rest.split_at_mut(at);
-        if let Some(byte) = after.first_mut() {
-            *byte = b' ';
-        }
-        rest = after.get_mut(1..).unwrap_or_default();
-    }
-}
-
-/// `{"offset":N,"time":"...","event":`
-fn write_head(out: &mut Vec<u8>, offset: u64, time: &str) {
-    use std::io::Write as _;
-    // Writing to memory does not fail.
-    let _ = write!(out, "{{\"offset\":{offset},\"time\":\"{time}\",\"event\":");
 }

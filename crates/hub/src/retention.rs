@@ -92,8 +92,8 @@ impl Hub {
         });
     }
 
-    /// The stream of a product's events.
-    pub(crate) fn stream(product: &ProductId) -> StreamId {
-        StreamId::new(product.as_str(), 0)
+    /// The stream of a product's partition.
+    pub(crate) fn stream(product: &ProductId, partition: u32) -> StreamId {
+        StreamId::new(product.as_str(), partition)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
-use tradelane_keys::{SecretBytes, Sha256};
+use tradelane_keys::{MacKey, SecretBytes, Sha256};
 use tradelane_model::grant::{Conditions, Grant};
 use tradelane_model::journal::{Change, Entry};
 use tradelane_model::pattern::Pattern;
@@ -17,7 +17,7 @@ use tradelane_seal::{ProductContext, Rules, SealError, SubjectTagger, View, View
 use tradelane_tape::{Doc, Limits, Tape};
 
 use crate::Hub;
-use crate::batch::BatchWriter;
+use crate::envelope::{Envelope, EnvelopeView};
 use crate::error::{HubError, Place, Result};
 use crate::keyring::BatchKeys;
 
@@ -33,7 +33,8 @@ pub(crate) struct CompiledContract {
     pub(crate) product: ProductContext,
     schema: Option<Schema>,
     quality: Vec<CompiledQuality>,
-    tagger: SubjectTagger,
+    pub(crate) tagger: SubjectTagger,
+    pub(crate) envelope: Arc<Envelope>,
 }
 
 struct CompiledQuality {
@@ -42,18 +43,18 @@ struct CompiledQuality {
     rule: QualityRule,
 }
 
-/// What one event was found to be: stored in the batch, or not to be stored.
-type Verdict = std::result::Result<(), (ErrorCode, Vec<Place>)>;
+/// What one event was found to be: sealed, or not to be stored.
+pub(crate) type Verdict<T = ()> = std::result::Result<T, (ErrorCode, Vec<Place>)>;
 
 impl CompiledContract {
-    /// Parses, checks and seals one event into the batch: the life of an event up to the log.
+    /// Parses, checks and seals one event, appending it to `out`: the life of an event up to the log.
     pub(crate) fn check_and_seal(
         &self,
         tape: &mut Tape,
         event: &[u8],
         keys: &BatchKeys,
         now: Timestamp,
-        batch: &mut BatchWriter,
+        out: &mut Vec<u8>,
     ) -> Result<Verdict> {
         let doc = match tape.parse(event, &Limits::EVENT) {
             Ok(doc) => doc,
@@ -81,8 +82,7 @@ impl CompiledContract {
             let place = Place { pointer: String::new(), rule: "subject".into(), message: message.into() };
             return Ok(Err((codes::CONTRACT_VIOLATION, vec![place])));
         }
-        let sealed = batch.record(now, |out| located.seal(&self.product, &keys.log_key, keys, out));
-        match sealed {
+        match located.seal(&self.product, &keys.log_key, keys, out) {
             Ok(()) => Ok(Ok(())),
             Err(error @ SealError::TooLarge) => {
                 let place = Place { pointer: String::new(), rule: "seal".into(), message: error.to_string() };
@@ -175,6 +175,7 @@ pub(crate) struct GrantView {
     pub(crate) spec: ViewSpec,
     keys: ViewKeys,
     by_revision: Mutex<HashMap<u32, Arc<View>>>,
+    envelopes: Mutex<HashMap<u32, Arc<EnvelopeView>>>,
     pub(crate) filter: Option<GrantFilter>,
     /// Equal digests render equal bytes.
     pub(crate) digest: [u8; 32],
@@ -238,6 +239,8 @@ impl Views {
         for view in grants.values().chain(owners.values()) {
             let compiled = view.by_revision.lock().unwrap_or_else(PoisonError::into_inner);
             compiled.values().for_each(|view| view.clear_cache());
+            let compiled = view.envelopes.lock().unwrap_or_else(PoisonError::into_inner);
+            compiled.values().for_each(|envelope| envelope.view.clear_cache());
         }
     }
 }
@@ -273,6 +276,10 @@ impl Hub {
             refuses: named.refuses,
             rule,
         });
+        let tokens = self.inner().keyring.derive(&[b"record-keys", product.as_str().as_bytes()]);
+        let tokens = MacKey::new(tokens.expose());
+        let (owner, name) = (history.owner.as_str(), product.as_str());
+        let envelope = Arc::new(Envelope::compile(contract, revision, owner, name, tokens)?);
         let compiled = Arc::new(CompiledContract {
             owner: history.owner.clone(),
             contract: contract.clone(),
@@ -282,6 +289,7 @@ impl Hub {
             schema,
             quality: quality.collect(),
             tagger: self.inner().keyring.tagger(&history.owner),
+            envelope,
         });
         write(&self.inner().views.contracts).insert(key, compiled.clone());
         Ok(compiled)
@@ -310,6 +318,7 @@ impl Hub {
             spec: grant.conditions.view.clone(),
             keys,
             by_revision: Mutex::default(),
+            envelopes: Mutex::default(),
             filter,
             digest,
             stream: grant.product.as_str().into(),
@@ -343,11 +352,14 @@ impl Hub {
             return Ok(view);
         }
         let current = self.contract(product)?;
-        let spec = ViewSpec::reveal_all(current.contract.shape.classes());
+        let records = &current.contract.records;
+        let beside = records.headers.values().chain(records.key.iter().map(|key| &key.class)).cloned();
+        let spec = ViewSpec::reveal_all(current.contract.shape.classes().into_iter().chain(beside));
         let keys = ViewKeys::derive(&SecretBytes::random(), "", "", 0, "");
         let digest = digest(&current, &spec, None, None);
         let stream = product.as_str().into();
-        let view = GrantView { current, spec, keys, by_revision: Mutex::default(), filter: None, digest, stream };
+        let (by_revision, envelopes) = (Mutex::default(), Mutex::default());
+        let view = GrantView { current, spec, keys, by_revision, envelopes, filter: None, digest, stream };
         let view = Arc::new(view);
         write(&self.inner().views.owners).insert(product.clone(), view.clone());
         Ok(view)
@@ -356,6 +368,24 @@ impl Hub {
     /// The view for events that were sealed under that revision of the contract.
     pub(crate) fn view_for(&self, grant: &GrantView, product: &ProductId, revision: u32) -> Result<Arc<View>> {
         self.view_in(&grant.by_revision, grant, &grant.spec, &grant.keys, product, revision)
+    }
+
+    /// The view of keys and headers of records that were sealed under that revision of the contract.
+    pub(crate) fn envelope_view_for(
+        &self,
+        grant: &GrantView,
+        product: &ProductId,
+        revision: u32,
+    ) -> Result<Arc<EnvelopeView>> {
+        let mut compiled = grant.envelopes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = compiled.get(&revision) {
+            return Ok(view.clone());
+        }
+        let event = self.contract_at(&self.model(), product, revision)?;
+        let view = EnvelopeView::compile(&event.envelope, &grant.current.envelope, &grant.spec, grant.keys.clone())?;
+        let view = Arc::new(view);
+        compiled.insert(revision, view.clone());
+        Ok(view)
     }
 
     /// The view that shows a filter what it looks at.

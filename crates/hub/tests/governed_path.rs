@@ -152,7 +152,13 @@ async fn a_bad_event_refuses_the_batch_whole_or_goes_to_quarantine() {
     assert_eq!(pointers.len(), 3, "{pointers:?}");
     assert!(pointers[1].starts_with("/2"));
     assert!(world.read(&world.owner).await.unwrap().is_empty());
-    let request = Publish { product: product(), body: Body::Lines(batch.into()), idempotency_key: None, proceed: true };
+    let request = Publish {
+        product: product(),
+        body: Body::Lines(batch.into()),
+        idempotency_key: None,
+        proceed: true,
+        partition: None,
+    };
     let published = world.hub.publish(&world.publisher, request).await.unwrap();
     assert_eq!((published.value().count, published.value().quarantined.len()), (1, 3));
     let aside = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
@@ -181,6 +187,7 @@ async fn a_retry_with_the_same_key_stores_once_and_another_body_is_refused() {
         body: Body::One(text.into()),
         idempotency_key: Some("k-1".into()),
         proceed: false,
+        partition: None,
     };
     let one = r#"{"id":"1","sku":"A","qty":1}"#;
     let first = world.hub.publish(&world.publisher, request(one)).await.unwrap();
@@ -201,6 +208,7 @@ async fn nobody_does_what_its_role_does_not_say() {
         body: Body::One(r#"{"id":"1","sku":"A","qty":1}"#.into()),
         idempotency_key: None,
         proceed: false,
+        partition: None,
     };
     for caller in [&world.near, &world.owner, &world.operator, &world.privacy] {
         assert!(refused(world.hub.publish(caller, request.clone()).await.unwrap_err().code));
@@ -299,11 +307,11 @@ async fn an_access_request_is_answered_by_the_owner() {
 async fn explain_says_field_by_field_what_a_partner_sees_and_why() {
     let world = World::new().await;
     world.publish(EVENTS).await.unwrap();
-    let event = tradelane_hub::explain::EventRef::Offset(2);
+    let event = tradelane_hub::explain::EventRef::Stored { partition: 0, offset: 2 };
     let explained = world.hub.explain(&world.owner, &product(), &"near".parse().unwrap(), None, event).await.unwrap();
     assert!(!explained.value().row_passes, "near does not carry C");
     let price = explained.value().fields.iter().find(|field| field.pointer == "/price").unwrap();
     assert_eq!((price.class.as_str(), price.because.as_str()), ("confidential", "default"));
-    let event = tradelane_hub::explain::EventRef::Offset(0);
+    let event = tradelane_hub::explain::EventRef::Stored { partition: 0, offset: 0 };
     assert!(world.hub.explain(&world.near, &product(), &"near".parse().unwrap(), None, event).await.is_err());
 }

@@ -81,6 +81,33 @@ pub struct Extension {
     /// A JSON Schema (2020-12 or draft-07) that events must keep, instead of the one made from the ODCS properties.
     #[serde(default)]
     pub json_schema: Option<Value>,
+    /// What the keys and headers of records are.
+    #[serde(default)]
+    pub records: RecordRules,
+}
+
+/// What travels beside the events of a product: record keys and headers, as Kafka clients send them. What is not named
+/// here is as restricted as an unnamed field.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RecordRules {
+    /// The key.
+    #[serde(default)]
+    pub key: Option<KeyRule>,
+    /// Headers by name.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Class>,
+}
+
+/// What the keys of a product's records are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyRule {
+    /// Their class.
+    pub class: Class,
+    /// Does a key name a person? Then it is erased with that person.
+    #[serde(default)]
+    pub subject: bool,
 }
 
 /// A contract, read and checked.
@@ -112,6 +139,8 @@ pub struct Contract {
     pub quality: Vec<QualityRule>,
     /// Promises.
     pub sla: Vec<Sla>,
+    /// Keys and headers of records.
+    pub records: RecordRules,
     /// The document as it was written.
     pub text: String,
 }
@@ -143,6 +172,7 @@ impl Contract {
         }
         extension.fields.iter().for_each(|rule| shape.add_rule(rule));
         check_shape(&shape)?;
+        check_records(&extension.records, &shape)?;
         let json_schema = match extension.json_schema {
             Some(schema) => schema,
             None => schema_of(object),
@@ -162,6 +192,7 @@ impl Contract {
             json_schema,
             quality,
             sla,
+            records: extension.records,
             text: text.to_owned(),
         })
     }
@@ -222,6 +253,22 @@ fn check_own_classes(shape: &Shape) -> Result<(), ContractError> {
         }
         if like.builtin_rank().is_none() {
             return Err(wrong("/customProperties", format!("the class {own} must be ranked with a built-in class")));
+        }
+    }
+    Ok(())
+}
+
+/// The most headers that a contract may name.
+const MAX_HEADERS: usize = 256;
+
+fn check_records(records: &RecordRules, shape: &Shape) -> Result<(), ContractError> {
+    if records.headers.len() > MAX_HEADERS {
+        return Err(wrong("/customProperties", format!("names more than {MAX_HEADERS} headers")));
+    }
+    let classes = records.headers.values().chain(records.key.iter().map(|key| &key.class));
+    for class in classes {
+        if class.builtin_rank().is_none() && !shape.own_classes.contains_key(class) {
+            return Err(wrong("/customProperties", format!("`records` has the class {class}, which is not defined")));
         }
     }
     Ok(())

@@ -34,8 +34,24 @@ pub struct Product {
     /// Is it in the catalog of every organization, or only of those with a grant?
     #[serde(default = "yes")]
     pub discoverable: bool,
+    /// How many sequences its events are spread over, 1 to [`MAX_PARTITIONS`]. May grow, never shrink. Events of one
+    /// partition have an order; those of different ones have none.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub partitions: u32,
 }
+
+/// The most partitions of a product.
+pub const MAX_PARTITIONS: u32 = 256;
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_one(partitions: &u32) -> bool {
+    *partitions == 1
 }

@@ -9,7 +9,7 @@ use crate::grant::{Grant, GrantState};
 use crate::id::{ContractId, CredentialId, GrantId, OrgId, PrincipalId, ProductId};
 use crate::journal::{Change, Entry};
 use crate::organization::{Credential, Organization, Principal};
-use crate::product::{Format, Product};
+use crate::product::{Format, MAX_PARTITIONS, Product};
 use crate::time::Timestamp;
 
 /// Why a change does not fit the state that it meets.
@@ -235,8 +235,26 @@ impl Model {
         {
             return Err(Misfit::Fixed { what: format!("the owner or contract of product {}", product.id) });
         }
+        self.check_partitions(product, contract)?;
         self.products.insert(product.id.clone(), Arc::new(product.clone()));
         Ok(())
+    }
+
+    /// Events keep their place, so a sequence can be added and never be taken away.
+    fn check_partitions(&self, product: &Product, contract: &ContractHistory) -> Result<(), Misfit> {
+        let invalid = |problem: String| Err(Misfit::Invalid(format!("product {}: {problem}", product.id)));
+        if !(1..=MAX_PARTITIONS).contains(&product.partitions) {
+            return invalid(format!("`partitions` is 1 to {MAX_PARTITIONS}"));
+        }
+        if contract.current().format == Format::Epcis && product.partitions > 1 {
+            return invalid("EPCIS queries answer in the order of capture, which needs `partitions: 1`".into());
+        }
+        match self.products.get(&product.id) {
+            Some(old) if old.partitions > product.partitions => {
+                invalid(format!("`partitions` is {} and can only grow", old.partitions))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn delete_product(&mut self, id: &ProductId) -> Result<(), Misfit> {

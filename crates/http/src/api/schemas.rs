@@ -171,9 +171,10 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
         json!({
             "description": "What a partner can know of a product without a grant.",
             "type": "object",
-            "required": ["id", "name", "description", "owner", "format", "contract", "version", "purposes", "sla", "fields", "access"],
+            "required": ["id", "name", "description", "owner", "format", "contract", "version", "purposes", "sla", "partitions", "fields", "access"],
             "properties": {
                 "id": id(), "name": text(), "description": text(), "owner": id(), "format": words(&["json", "epcis"]),
+                "partitions": { "type": "integer", "minimum": 1 },
                 "contract": id(), "version": text(), "purposes": array(text()), "region": text(),
                 "retentionSeconds": { "type": "integer", "minimum": 1 },
                 "sla": array(object()),

@@ -46,7 +46,7 @@ async fn explain(ask: Ask) -> Result<Audited<Reply>> {
     let body: ExplainRequest = ask.json()?;
     let organization: OrgId = body.organization.parse().map_err(|_| wrong("organization", "an organization id"))?;
     let event = match (body.offset, body.event) {
-        (Some(offset), None) => EventRef::Offset(offset),
+        (Some(offset), None) => EventRef::Stored { partition: body.partition.unwrap_or(0), offset },
         (None, Some(event)) => EventRef::Document(Bytes::from(event.get().to_owned())),
         _ => return Err(bad("The body must have either `offset` or `event`.")),
     };

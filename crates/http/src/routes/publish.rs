@@ -6,11 +6,11 @@ use serde_json::json;
 use tradelane_hub::{Audited, Body, HubError, Publish, Result};
 use tradelane_model::codes;
 
-use crate::api::{array, operation, reference, text, words};
+use crate::api::{array, integer, operation, reference, text, words};
 use crate::cloudevents;
 use crate::door::{Ask, BodySize, Route, governed};
 use crate::media::MediaType;
-use crate::params::wrong;
+use crate::params::{LAST_PARTITION, wrong};
 use crate::reply::Reply;
 
 /// The longest idempotency key.
@@ -25,6 +25,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
              `Idempotency-Key` can be repeated: it is answered as the first time and stored once.",
         )
         .query("on-error", words(&["refuse", "quarantine"]), "What happens to events that do not keep the contract.")
+        .query("partition", integer(0, LAST_PARTITION.into()), "Where they go; the hub chooses unless said.")
         .header(
             "Idempotency-Key",
             json!({ "type": "string", "pattern": "^\"[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]{1,255}\"$" }),
@@ -49,10 +50,11 @@ async fn publish(ask: Ask) -> Result<Audited<Reply>> {
         Some("quarantine") => true,
         Some(_) => return Err(wrong("on-error", "refuse or quarantine")),
     };
+    let partition = query.partition()?;
     query.finish()?;
     let idempotency_key = ask.header("idempotency-key")?.map(idempotency_key).transpose()?;
     let body = body(&ask)?;
-    let request = Publish { product, body, idempotency_key, proceed };
+    let request = Publish { product, body, idempotency_key, proceed, partition };
     let published = ask.hub().publish(&ask.caller, request).await?;
     let receipt = published.leaf();
     Ok(published.map(|published| {

@@ -14,7 +14,7 @@ use tradelane_model::codes;
 
 use crate::api::{array, integer, operation, reference, text};
 use crate::door::{Ask, Asked, Route, governed};
-use crate::params::{Params, whole, wrong};
+use crate::params::{LAST_PARTITION, Params, whole, wrong};
 use crate::problem::{self, Dialect};
 use crate::reply::{Pieces, Reply};
 use crate::streams::Streaming;
@@ -45,6 +45,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .query("limit", integer(1, 100_000), "At most so many events, up to the hub's own limit.")
         .query("max-bytes", integer(MIN_BYTES, 1 << 30), "About so many bytes, up to the hub's own limit.")
         .query("wait", integer(0, 60), "Seconds to wait for events, up to the hub's own limit.")
+        .query("partition", integer(0, LAST_PARTITION.into()), "Which partition of the product; 0 unless said.")
         .query("purpose", json!({ "type": "string", "maxLength": 200 }), "Read under the grant for this purpose.")
         .header("Last-Event-ID", integer(0, MAX_OFFSET), "For event streams: the last event that was received.")
         .answer(200, "Events in the order of their offsets.", NDJSON, text())
@@ -62,6 +63,7 @@ struct Wanted {
     from: From,
     limits: ReadLimits,
     purpose: Option<String>,
+    partition: u32,
 }
 
 async fn read(ask: Ask) -> Result<Audited<Reply>> {
@@ -70,21 +72,22 @@ async fn read(ask: Ask) -> Result<Audited<Reply>> {
     let media = ask.accepts(&[NDJSON, JSON, SSE, CLOUD])?;
     let resumed = resume(&ask)?;
     let reader = ask.hub().reader(&ask.caller, &product, wanted.purpose.as_deref()).await?;
+    let reader = reader.at_partition(wanted.partition);
     if media == SSE {
         return follow(ask, reader, Wanted { from: resumed.unwrap_or(wanted.from), ..wanted }).await;
     }
     let closing = ask.shared.closing.subscribe();
     let page = read_or_close(ask.hub(), &reader, wanted.from, wanted.limits, closing).await?;
     Ok(page.map(|page| {
-        let next = page.next;
+        let (next, partition) = (page.next, wanted.partition);
         let reply = match media {
             JSON => Reply::of(StatusCode::OK, JSON, as_json(&page)),
-            CLOUD => Reply::row(CLOUD, as_cloud_events(product.as_str(), &page)),
+            CLOUD => Reply::row(CLOUD, as_cloud_events(product.as_str(), partition, &page)),
             _ => Reply::row(NDJSON, page.chunks.iter().map(Chunk::lines).collect()),
         };
         reply
             .text_header("tradelane-next", &next.to_string())
-            .text_header("link", &next_link(product.as_str(), next, wanted.purpose.as_deref()))
+            .text_header("link", &next_link(product.as_str(), partition, next, wanted.purpose.as_deref()))
     }))
 }
 
@@ -100,6 +103,7 @@ fn wanted(ask: &Ask) -> Result<Wanted> {
     let max_events = query.number("limit", 1, 100_000)?.unwrap_or(DEFAULT_EVENTS).min(u64::from(limits.page_events));
     let max_bytes = query.number("max-bytes", MIN_BYTES, 1 << 30)?.unwrap_or(u64::MAX).min(limits.page_bytes as u64);
     let wait = Duration::from_secs(query.number("wait", 0, 60)?.unwrap_or(0)).min(limits.longest_wait);
+    let partition = query.partition()?.unwrap_or(0);
     let purpose = query.take("purpose")?;
     if purpose.as_ref().is_some_and(|purpose| purpose.chars().count() > MAX_PURPOSE) {
         return Err(wrong("purpose", "at most 200 characters"));
@@ -107,7 +111,7 @@ fn wanted(ask: &Ask) -> Result<Wanted> {
     query.finish()?;
     let max_events = u32::try_from(max_events).unwrap_or(limits.page_events);
     let max_bytes = usize::try_from(max_bytes).unwrap_or(limits.page_bytes);
-    Ok(Wanted { from, limits: ReadLimits { max_events, max_bytes, wait }, purpose })
+    Ok(Wanted { from, limits: ReadLimits { max_events, max_bytes, wait }, purpose, partition })
 }
 
 fn cursor(text: &str) -> Option<u64> {
@@ -152,20 +156,21 @@ fn as_json(page: &Page) -> Vec<u8> {
     out
 }
 
-fn as_cloud_events(product: &str, page: &Page) -> Vec<Bytes> {
+fn as_cloud_events(product: &str, partition: u32, page: &Page) -> Vec<Bytes> {
     let envelopes = page.chunks.iter().flat_map(Chunk::iter).map(|event| {
         let mut out = BytesMut::with_capacity(event.event.len() + 256);
-        cloudevents::envelope(&mut out, product, event.offset, &event.time.to_string(), event.event);
+        cloudevents::envelope(&mut out, product, (partition, event.offset), &event.time.to_string(), event.event);
         out.freeze()
     });
     cloudevents::batch(envelopes)
 }
 
-fn next_link(product: &str, next: u64, purpose: Option<&str>) -> String {
+fn next_link(product: &str, partition: u32, next: u64, purpose: Option<&str>) -> String {
     let encoded =
         purpose.map(|p| percent_encoding::utf8_percent_encode(p, percent_encoding::NON_ALPHANUMERIC).to_string());
     let purpose = encoded.map(|p| format!("&purpose={p}")).unwrap_or_default();
-    format!("</v1/products/{product}/events?from={next}{purpose}>; rel=\"next\"")
+    let partition = if partition > 0 { format!("&partition={partition}") } else { String::new() };
+    format!("</v1/products/{product}/events?from={next}{partition}{purpose}>; rel=\"next\"")
 }
 
 /// The answer that does not end. Its first read is made before the answer begins, so that a refusal is one; every further

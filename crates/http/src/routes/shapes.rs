@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 pub(crate) struct Published {
     /// The offset of the first event that was stored.
     offset: u64,
+    /// The partition that they are in.
+    partition: u32,
     /// How many were stored.
     count: u32,
     /// True if this request had been done before; nothing was stored again.
@@ -261,9 +263,12 @@ pub(crate) struct ExplainRequest {
     /// For which purpose, if it has several grants.
     #[serde(default)]
     pub(crate) purpose: Option<String>,
-    /// A stored event; or
+    /// A stored event, in the partition 0 unless said; or
     #[serde(default)]
     pub(crate) offset: Option<u64>,
+    /// its partition; or
+    #[serde(default)]
+    pub(crate) partition: Option<u32>,
     /// one that was not published.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]

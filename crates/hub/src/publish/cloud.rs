@@ -17,7 +17,7 @@ pub(super) fn structured(bytes: &Bytes) -> Result<Events> {
     let doc = tape.parse(bytes, &DOCUMENT).map_err(|error| malformed(&error, bytes))?;
     let mut identity = Sha256::new();
     let range = one(doc.root(), &mut identity)?;
-    Ok(Events { body: bytes.clone(), ranges: [range].into(), identity: Some(identity.finish()) })
+    Ok(Events { ranges: [range].into(), identity: Some(identity.finish()), ..Events::one(bytes.clone()) })
 }
 
 /// Batched mode: an array of documents in structured mode.
@@ -29,7 +29,7 @@ pub(super) fn batched(bytes: &Bytes) -> Result<Events> {
     }
     let mut identity = Sha256::new();
     let ranges = doc.root().elements().map(|event| one(event, &mut identity)).collect::<Result<_>>()?;
-    Ok(Events { body: bytes.clone(), ranges, identity: Some(identity.finish()) })
+    Ok(Events { ranges, identity: Some(identity.finish()), ..Events::one(bytes.clone()) })
 }
 
 /// Binary mode: attributes in headers, the event in the body.

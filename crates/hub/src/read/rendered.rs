@@ -9,7 +9,6 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tradelane_model::{Class, Timestamp};
-use tradelane_seal::Withheld;
 
 /// What a read returned.
 #[derive(Debug, Clone)]
@@ -25,6 +24,13 @@ pub struct Page {
 }
 
 impl Page {
+    /// The first and the last offset on the page.
+    pub(super) fn offsets(&self) -> Option<(u64, u64)> {
+        let first = self.chunks.first().and_then(|chunk| chunk.iter().next().map(|event| event.offset));
+        let last = self.chunks.last().and_then(|chunk| chunk.iter().last().map(|event| event.offset));
+        first.zip(last)
+    }
+
     /// Takes a batch's events from `at` on, as many as there is room for; returns where to go on.
     pub(super) fn take(
         &mut self,
@@ -106,7 +112,7 @@ pub(super) struct RenderedEvent {
     pub(super) event_end: usize,
 }
 
-/// A batch as one view shows it.
+/// A batch as one view shows it, as lines.
 #[derive(Debug)]
 pub(crate) struct RenderedBatch {
     /// The offset after the batch: where the next one begins.
@@ -114,11 +120,25 @@ pub(crate) struct RenderedBatch {
     pub(super) lines: Bytes,
     pub(super) events: Vec<RenderedEvent>,
     pub(super) classes: Vec<Class>,
-    pub(super) withheld: Vec<(u64, Withheld)>,
 }
 
-/// Stream, first offset and view of a rendered batch.
-pub(super) type RenderKey = (Arc<str>, u64, [u8; 32]);
+/// A batch as one view shows it, as a Kafka record batch.
+#[derive(Debug)]
+pub(crate) struct RenderedRecords {
+    /// The first and the last offset that are shown; none if nothing is.
+    pub(crate) offsets: Option<(u64, u64)>,
+    /// The offset after the batch.
+    pub(crate) end: u64,
+    /// Records that are shown.
+    pub(crate) count: u32,
+    pub(crate) bytes: Bytes,
+    pub(crate) classes: Vec<Class>,
+}
+
+/// Product, partition, first offset and view of a rendered batch.
+pub(super) type RenderKey = (Arc<str>, u32, u64, [u8; 32]);
+/// Rendered batches of one frame.
+pub(super) type Kept<T> = Cache<RenderKey, Arc<T>, ByBytes>;
 
 #[derive(Clone)]
 pub(super) struct ByBytes;
@@ -129,23 +149,36 @@ impl Weighter<RenderKey, Arc<RenderedBatch>> for ByBytes {
     }
 }
 
+impl Weighter<RenderKey, Arc<RenderedRecords>> for ByBytes {
+    fn weight(&self, _: &RenderKey, batch: &Arc<RenderedRecords>) -> u64 {
+        (batch.bytes.len() + 256) as u64
+    }
+}
+
 /// Batches as views show them, for the next reader of an equal view.
 pub(crate) struct RenderCache {
-    pub(super) batches: Cache<RenderKey, Arc<RenderedBatch>, ByBytes>,
+    pub(super) lines: Kept<RenderedBatch>,
+    pub(super) records: Kept<RenderedRecords>,
     /// Moves with every erasure: what was rendered before one is not kept after it.
     generation: AtomicU64,
 }
 
 impl RenderCache {
+    /// Of about so many bytes for each frame: a product is rarely read in both at once.
     pub(crate) fn new(bytes: u64) -> Self {
-        let batches = Cache::with_weighter(1_024, bytes.max(1 << 20), ByBytes);
-        Self { batches, generation: AtomicU64::new(0) }
+        let bytes = bytes.max(1 << 20);
+        Self {
+            lines: Cache::with_weighter(1_024, bytes, ByBytes),
+            records: Cache::with_weighter(1_024, bytes, ByBytes),
+            generation: AtomicU64::new(0),
+        }
     }
 
     /// Forgets everything, and whatever is being rendered right now.
     pub(crate) fn clear(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);
-        self.batches.clear();
+        self.lines.clear();
+        self.records.clear();
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -153,12 +186,15 @@ impl RenderCache {
     }
 
     /// Keeps a batch, unless an erasure came since its rendering began.
-    pub(super) fn keep(&self, key: RenderKey, batch: Arc<RenderedBatch>, begun: u64) {
+    pub(super) fn keep<T>(&self, kept: &Kept<T>, key: RenderKey, batch: Arc<T>, begun: u64)
+    where
+        ByBytes: Weighter<RenderKey, Arc<T>>,
+    {
         if self.generation() == begun {
-            self.batches.insert(key.clone(), batch);
+            kept.insert(key.clone(), batch);
         }
         if self.generation() != begun {
-            self.batches.remove(&key);
+            kept.remove(&key);
         }
     }
 }

@@ -1,0 +1,447 @@
+//! From stored batches to batches as a view shows them: once for all readers of equal views, in the frame in which they
+//! leave.
+//!
+//! Every listener's bytes come from [`Rendering`]; what differs is the frame around an event, an [`Output`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use tradelane_model::{Class, Timestamp, codes};
+use tradelane_seal::{ClassSet, Header, OpenedEvent, Scratch, View, Withheld};
+use tradelane_storage::StoredBatch;
+use tradelane_tape::{Limits, Tape};
+
+use super::Reader;
+use super::rendered::{ByBytes, Kept, LINE_END, RenderKey, RenderedBatch, RenderedEvent, RenderedRecords};
+use crate::Hub;
+use crate::batch::{self, BatchWriter, Record};
+use crate::envelope::{EnvelopeView, KeyAndHeaders};
+use crate::error::Result;
+use crate::health::add;
+use crate::keyring::NotingKeys;
+
+impl Hub {
+    /// The batch that begins at `at` as lines, if it was rendered for an equal view before.
+    pub(super) fn lines_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedBatch>> {
+        self.found(&self.inner().rendered.lines, reader, at)
+    }
+
+    /// The batch that begins at `at` as records, if it was rendered for an equal view before.
+    pub(crate) fn records_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedRecords>> {
+        self.found(&self.inner().rendered.records, reader, at)
+    }
+
+    fn found<T>(&self, cache: &Kept<T>, reader: &Reader, at: u64) -> Option<Arc<T>>
+    where
+        ByBytes: Weighter<RenderKey, Arc<T>>,
+    {
+        let rendered = cache.get(&reusable(reader, at)?)?;
+        add(&self.inner().counters.batches_reused, 1);
+        Some(rendered)
+    }
+
+    /// The batch as the reader's view shows it, as lines.
+    pub(super) async fn lines(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedBatch>> {
+        if let Some(rendered) = self.lines_before(reader, stored.base_offset) {
+            return Ok(rendered);
+        }
+        let begun = self.inner().rendered.generation();
+        let (lines, events, done) = self.render(reader, stored, LinesFrame).await?;
+        let rendered = RenderedBatch { end: stored.end_offset(), lines, events, classes: done.classes };
+        let rendered = Arc::new(rendered);
+        if let Some(key) = reusable(reader, stored.base_offset).filter(|_| done.is_whole) {
+            let cache = &self.inner().rendered;
+            cache.keep(&cache.lines, key, rendered.clone(), begun);
+        }
+        Ok(rendered)
+    }
+
+    /// The batch as the reader's view shows it, as a Kafka record batch.
+    pub(crate) async fn records(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedRecords>> {
+        if let Some(rendered) = self.records_before(reader, stored.base_offset) {
+            return Ok(rendered);
+        }
+        let begun = self.inner().rendered.generation();
+        let (bytes, (count, offsets), done) = self.render(reader, stored, RecordsFrame).await?;
+        let (end, classes) = (stored.end_offset(), done.classes);
+        let rendered = Arc::new(RenderedRecords { offsets, end, count, bytes, classes });
+        if let Some(key) = reusable(reader, stored.base_offset).filter(|_| done.is_whole) {
+            let cache = &self.inner().rendered;
+            cache.keep(&cache.records, key, rendered.clone(), begun);
+        }
+        Ok(rendered)
+    }
+
+    /// Renders a batch in some frame.
+    async fn render<F: Frame>(&self, reader: &Reader, stored: &StoredBatch, _: F) -> Result<(Bytes, F::Index, Done)> {
+        let records = batch::records(&stored.payload)?;
+        let sealed = records.iter().flat_map(Record::sealed_parts);
+        let log_keys = sealed.filter_map(|sealed| Header::read(sealed).map(|header| header.log_key));
+        self.inner().keyring.preload_log_keys(&reader.product, log_keys).await?;
+        let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, stored, &records, keys);
+        let (bytes, index, mut done) = self.inner().keyring.with_data_keys(work).await??;
+        add(&self.inner().counters.batches_rendered, 1);
+        done.is_whole = done.withheld.is_empty();
+        for (offset, reason) in std::mem::take(&mut done.withheld) {
+            let text = reason.to_string();
+            self.report_withheld(&reader.product, reader.partition, offset, codes::WITHHELD, &text).await;
+        }
+        Ok((bytes.into(), index, done))
+    }
+
+    fn render_with<F: Frame>(
+        &self,
+        reader: &Reader,
+        stored: &StoredBatch,
+        records: &[Record<'_>],
+        keys: &NotingKeys<'_>,
+    ) -> Result<(Vec<u8>, F::Index, Done)> {
+        let mut bytes = Vec::with_capacity(stored.payload.len() + records.len() * 64);
+        let work = Rendering::new(reader, keys, self.now(), F::begin(&mut bytes, stored));
+        let (output, done) = self.render_all(work, stored, records, F::HAS_ENVELOPE)?;
+        let index = F::end(output, stored)?;
+        Ok((bytes, index, done))
+    }
+
+    fn render_all<O: Output>(
+        &self,
+        mut work: Rendering<'_, O>,
+        stored: &StoredBatch,
+        records: &[Record<'_>],
+        envelope: bool,
+    ) -> Result<(O, Done)> {
+        let reader = work.reader;
+        let mut views: Option<Views> = None;
+        for record in records {
+            let offset = stored.base_offset + u64::from(record.delta);
+            let revision = match record.sealed_parts().next().map(Header::read) {
+                Some(Some(header)) => header.shape,
+                Some(None) => {
+                    work.done.withheld.push((offset, Withheld::Malformed));
+                    continue;
+                }
+                // A key that is public, and nothing else.
+                None => reader.view.current.revision,
+            };
+            if views.as_ref().is_none_or(|known| known.revision != revision) {
+                views = Some(self.views_of(reader, revision, envelope)?);
+            }
+            if let Some(views) = &views {
+                work.record(offset, record, views, envelope)?;
+            }
+        }
+        Ok((work.output, work.done))
+    }
+
+    fn views_of(&self, reader: &Reader, revision: u32, envelope: bool) -> Result<Views> {
+        let (view, product) = (&reader.view, &reader.product);
+        Ok(Views {
+            revision,
+            event: self.view_for(view, product, revision)?,
+            filter: self.filter_view_for(view, product, revision)?,
+            envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
+        })
+    }
+}
+
+/// The key under which a rendered batch can be found again; none if the verdict of the row filter depends on the time.
+fn reusable(reader: &Reader, at: u64) -> Option<RenderKey> {
+    let timeless = reader.view.filter.as_ref().is_none_or(|filter| !filter.looks_at_time);
+    timeless.then(|| (reader.view.stream.clone(), reader.partition, at, reader.view.digest))
+}
+
+/// The views for what one revision of the contract sealed.
+struct Views {
+    revision: u32,
+    event: Arc<View>,
+    filter: Option<Arc<View>>,
+    envelope: Option<Arc<EnvelopeView>>,
+}
+
+/// What rendering a batch came to.
+#[derive(Default)]
+pub(super) struct Done {
+    classes: Vec<Class>,
+    withheld: Vec<(u64, Withheld)>,
+    is_whole: bool,
+}
+
+/// Shown, or why not.
+type Shown = std::result::Result<(), Withheld>;
+
+/// Where a record stands, and what is shown around its event.
+struct Place<'a> {
+    offset: u64,
+    record: &'a Record<'a>,
+    around: KeyAndHeaders,
+}
+
+/// A form in which events leave.
+trait Frame {
+    /// Are keys and headers part of it?
+    const HAS_ENVELOPE: bool;
+    /// What is being written.
+    type Output<'o>: Output;
+    /// What is known of the bytes when they are written.
+    type Index;
+
+    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Self::Output<'o>;
+
+    fn end(output: Self::Output<'_>, stored: &StoredBatch) -> Result<Self::Index>;
+}
+
+/// Adds events to a frame.
+trait Output {
+    /// Adds an event, which `render` appends to the buffer that it is given; on its error, adds nothing.
+    fn event(
+        &mut self,
+        place: Place<'_>,
+        render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
+    ) -> Result<std::result::Result<ClassSet, Withheld>>;
+
+    /// Adds a record without an event.
+    fn tombstone(&mut self, place: Place<'_>) -> Result<()>;
+}
+
+/// Buffers while a batch is rendered.
+struct Rendering<'a, O> {
+    reader: &'a Reader,
+    keys: &'a NotingKeys<'a>,
+    now: Timestamp,
+    output: O,
+    done: Done,
+    scratch: Scratch,
+    buffer: Vec<u8>,
+    filtered: Vec<u8>,
+    tape: Tape,
+    seen: ClassSet,
+    seen_around: ClassSet,
+}
+
+impl<'a, O: Output> Rendering<'a, O> {
+    fn new(reader: &'a Reader, keys: &'a NotingKeys<'a>, now: Timestamp, output: O) -> Self {
+        Self {
+            reader,
+            keys,
+            now,
+            output,
+            done: Done::default(),
+            scratch: Scratch::default(),
+            buffer: Vec::new(),
+            filtered: Vec::new(),
+            tape: Tape::new(),
+            seen: ClassSet::default(),
+            seen_around: ClassSet::default(),
+        }
+    }
+
+    fn record(&mut self, offset: u64, record: &Record<'_>, views: &Views, envelope: bool) -> Result<()> {
+        let done = match record.sealed {
+            Some(sealed) => self.event(offset, record, sealed, views)?,
+            None if envelope => self.tombstone(offset, record, views)?,
+            None => Ok(()),
+        };
+        if let Err(reason) = done {
+            self.done.withheld.push((offset, reason));
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, offset: u64, record: &Record<'_>, sealed: &[u8], views: &Views) -> Result<Shown> {
+        let product = &self.reader.view.current.product;
+        let event = match OpenedEvent::open_with(sealed, product, self.keys, std::mem::take(&mut self.buffer)) {
+            Ok(event) => event,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let shown = match self.passes(&event, views.filter.as_deref()) {
+            Ok(true) => self.show(offset, record, &event, views)?,
+            Ok(false) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        self.buffer = event.into_buffer();
+        Ok(shown)
+    }
+
+    fn show(&mut self, offset: u64, record: &Record<'_>, event: &OpenedEvent<'_>, views: &Views) -> Result<Shown> {
+        let around = match self.around(record, views) {
+            Ok(around) => around,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let (keys, scratch) = (self.keys, &mut self.scratch);
+        let render = |out: &mut Vec<u8>| views.event.render(event, keys, scratch, out).map(|done| done.classes);
+        let classes = match self.output.event(Place { offset, record, around }, render)? {
+            Ok(classes) => classes,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let seen = self.seen.union(classes);
+        if seen != self.seen {
+            self.seen = seen;
+            self.done.classes.extend(views.event.class_names(classes));
+        }
+        Ok(Ok(()))
+    }
+
+    /// A record that says that its key is no more. A row filter has nothing to look at in it, so it does not pass one.
+    fn tombstone(&mut self, offset: u64, record: &Record<'_>, views: &Views) -> Result<Shown> {
+        if self.reader.view.filter.is_some() {
+            return Ok(Ok(()));
+        }
+        match self.around(record, views) {
+            Ok(around) => self.output.tombstone(Place { offset, record, around }).map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn around(&mut self, record: &Record<'_>, views: &Views) -> std::result::Result<KeyAndHeaders, Withheld> {
+        let Some(envelope) = &views.envelope else { return Ok(KeyAndHeaders::default()) };
+        if record.is_bare() {
+            return Ok(KeyAndHeaders::default());
+        }
+        let (shown, classes) = envelope.show(record, self.keys, &mut self.scratch)?;
+        let seen = self.seen_around.union(classes);
+        if seen != self.seen_around {
+            self.seen_around = seen;
+            self.done.classes.extend(envelope.view.class_names(classes));
+        }
+        Ok(shown)
+    }
+
+    /// Does the row filter let the event pass? What it cannot decide does not pass.
+    fn passes(&mut self, event: &OpenedEvent<'_>, view: Option<&View>) -> std::result::Result<bool, Withheld> {
+        let (Some(view), Some(filter)) = (view, &self.reader.view.filter) else { return Ok(true) };
+        self.filtered.clear();
+        view.render(event, self.keys, &mut self.scratch, &mut self.filtered)?;
+        let Ok(doc) = self.tape.parse(&self.filtered, &Limits::DOCUMENT) else { return Err(Withheld::Unclassifiable) };
+        Ok(filter.filter.evaluate(doc.root(), &filter.reader, self.now).admits())
+    }
+}
+
+/// Events as lines of JSON.
+struct LinesFrame;
+
+struct Lines<'o> {
+    bytes: &'o mut Vec<u8>,
+    events: Vec<RenderedEvent>,
+    time: Timestamp,
+    time_text: String,
+}
+
+impl Frame for LinesFrame {
+    const HAS_ENVELOPE: bool = false;
+    type Output<'o> = Lines<'o>;
+    type Index = Vec<RenderedEvent>;
+
+    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Lines<'o> {
+        let events = Vec::with_capacity(stored.count as usize);
+        Lines { bytes, events, time: stored.timestamp, time_text: stored.timestamp.to_string() }
+    }
+
+    fn end(output: Lines<'_>, _: &StoredBatch) -> Result<Self::Index> {
+        Ok(output.events)
+    }
+}
+
+impl Output for Lines<'_> {
+    fn event(
+        &mut self,
+        place: Place<'_>,
+        render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
+    ) -> Result<std::result::Result<ClassSet, Withheld>> {
+        let line_start = self.bytes.len();
+        write_head(self.bytes, place.offset, &self.time_text);
+        let event_start = self.bytes.len();
+        let classes = match render(self.bytes) {
+            Ok(classes) => classes,
+            Err(reason) => {
+                self.bytes.truncate(line_start);
+                return Ok(Err(reason));
+            }
+        };
+        let event_end = self.bytes.len();
+        one_line(self.bytes, event_start);
+        self.bytes.extend_from_slice(LINE_END);
+        let (offset, time) = (place.offset, self.time);
+        self.events.push(RenderedEvent { offset, time, line_start, event_start, event_end });
+        Ok(Ok(classes))
+    }
+
+    fn tombstone(&mut self, _: Place<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Events as records of a Kafka batch. What is left out leaves a gap, as compaction does.
+struct RecordsFrame;
+
+struct Records<'o> {
+    batch: BatchWriter<'o>,
+    value: Vec<u8>,
+    offsets: Option<(u64, u64)>,
+}
+
+impl Frame for RecordsFrame {
+    const HAS_ENVELOPE: bool = true;
+    type Output<'o> = Records<'o>;
+    /// How many records, and the first and last offset.
+    type Index = (u32, Option<(u64, u64)>);
+
+    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Records<'o> {
+        let batch = BatchWriter::new(bytes, stored.base_offset, stored.timestamp);
+        Records { batch, value: Vec::new(), offsets: None }
+    }
+
+    fn end(output: Records<'_>, stored: &StoredBatch) -> Result<Self::Index> {
+        let index = (output.batch.count(), output.offsets);
+        output.batch.finish(stored.count)?;
+        Ok(index)
+    }
+}
+
+impl Records<'_> {
+    fn add(&mut self, place: &Place<'_>, value: bool) -> Result<()> {
+        let record = place.record;
+        self.batch.push_at(record.delta, record.time, &place.around, value.then_some(&*self.value))?;
+        let first = self.offsets.map_or(place.offset, |(first, _)| first);
+        self.offsets = Some((first, place.offset));
+        Ok(())
+    }
+}
+
+impl Output for Records<'_> {
+    fn event(
+        &mut self,
+        place: Place<'_>,
+        render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
+    ) -> Result<std::result::Result<ClassSet, Withheld>> {
+        self.value.clear();
+        match render(&mut self.value) {
+            Ok(classes) => self.add(&place, true).map(|()| Ok(classes)),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    fn tombstone(&mut self, place: Place<'_>) -> Result<()> {
+        self.add(&place, false)
+    }
+}
+
+/// A line feed between tokens means nothing in JSON, and none can be in a string: as a blank it keeps an event on its
+/// line without changing its length. (The owner of an event that was published over several lines gets those blanks.)
+fn one_line(lines: &mut [u8], from: usize) {
+    let mut rest = lines.get_mut(from..).unwrap_or_default();
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        let (_, after) = rest.split_at_mut(at);
+        if let Some(byte) = after.first_mut() {
+            *byte = b' ';
+        }
+        rest = after.get_mut(1..).unwrap_or_default();
+    }
+}
+
+/// `{"offset":N,"time":"...","event":`
+fn write_head(out: &mut Vec<u8>, offset: u64, time: &str) {
+    use std::io::Write as _;
+    // Writing to memory does not fail.
+    let _ = write!(out, "{{\"offset\":{offset},\"time\":\"{time}\",\"event\":");
+}
