@@ -27,6 +27,11 @@ use crate::views::Verdict;
 
 /// The header that holds what is sealed of key and headers. Producers cannot send a name with a NUL.
 const SEALED: &[u8] = b"\0sealed";
+/// Members of the sealed document: headers whose values are text, any other bytes (base64), and none.
+const TEXT_HEADERS: &str = "headers";
+const BINARY_HEADERS: &str = "headers64";
+const EMPTY_HEADERS: &str = "headers0";
+const HEADERS: [&str; 3] = [TEXT_HEADERS, BINARY_HEADERS, EMPTY_HEADERS];
 /// Bytes of a sealed event that name it.
 const NAMED_BY: usize = 40;
 /// Bytes of a key's token.
@@ -190,7 +195,7 @@ impl EnvelopeView {
         if self.event.key_is_public() && self.key == Action::Reveal {
             shown.key = record.key.map(<[u8]>::to_vec);
         }
-        for (name, value) in record.headers.clone().filter(|(name, _)| *name != SEALED) {
+        for (name, value) in record.headers.filter(|(name, _)| *name != SEALED) {
             if self.public && self.current.public_headers.contains(name) {
                 shown.headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
             }
@@ -212,15 +217,16 @@ impl EnvelopeView {
     }
 
     fn show_headers(&self, document: &Map<String, Value>, out: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
-        for (member, is_text) in [("headers", true), ("headers64", false)] {
+        for member in HEADERS {
             let Some(Value::Object(headers)) = document.get(member) else { continue };
             for (name, values) in headers {
-                for value in values.as_array().into_iter().flatten() {
-                    let value = match value.as_str() {
-                        Some(text) if is_text => Some(text.as_bytes().to_vec()),
+                // An element that a view left out is null.
+                for text in values.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    let value = match member {
+                        TEXT_HEADERS => Some(text.as_bytes().to_vec()),
                         // What a view changed is text, and is no base64 any more.
-                        Some(text) => Some(STANDARD.decode(text).unwrap_or_else(|_| text.as_bytes().to_vec())),
-                        None => None,
+                        BINARY_HEADERS => Some(STANDARD.decode(text).unwrap_or_else(|_| text.as_bytes().to_vec())),
+                        _ => None,
                     };
                     out.push((name.clone().into_bytes(), value));
                 }
@@ -233,16 +239,15 @@ fn key_class(records: &RecordRules) -> Class {
     records.key.as_ref().map_or_else(Class::unclassified, |rule| rule.class.clone())
 }
 
-/// The sealed document as a shape: `of`, `key` or `key64`, `headers` and `headers64` by name, each a list.
+/// The sealed document as a shape: `of`, `key` or `key64`, and headers by name, each a list.
 fn shape(records: &RecordRules, contract: &Shape) -> Shape {
-    let text = || Types::STRING.or(Types::NULL);
     let key = |name: &str| {
         let names_person = records.key.as_ref().is_some_and(|rule| rule.subject);
         let subject = names_person.then(|| Pattern::from_segments(vec![Segment::Property(name.to_owned())]));
         ShapePlace { class: Some(key_class(records)), subject, types: Types::STRING, ..ShapePlace::default() }
     };
     let header = |class: &Class| {
-        let item = ShapePlace { class: Some(class.clone()), types: text(), ..ShapePlace::default() };
+        let item = ShapePlace { class: Some(class.clone()), types: Types::STRING, ..ShapePlace::default() };
         let class = Some(class.clone());
         ShapePlace { class, types: Types::ARRAY, items: Some(Box::new(item)), ..ShapePlace::default() }
     };
@@ -271,11 +276,10 @@ fn put(document: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
 }
 
 fn put_header(document: &mut Map<String, Value>, name: &[u8], value: Option<&[u8]>) {
-    let text = value.map(std::str::from_utf8);
-    let (member, value) = match (value, text) {
-        (None, _) => ("headers", Value::Null),
-        (Some(_), Some(Ok(text))) => ("headers", text.into()),
-        (Some(bytes), _) => ("headers64", STANDARD.encode(bytes).into()),
+    let (member, value): (&str, Value) = match value.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => (EMPTY_HEADERS, "".into()),
+        Some((_, Ok(text))) => (TEXT_HEADERS, text.into()),
+        Some((bytes, Err(_))) => (BINARY_HEADERS, STANDARD.encode(bytes).into()),
     };
     let headers = document.entry(member).or_insert_with(|| Value::Object(Map::new()));
     let Value::Object(headers) = headers else { return };
