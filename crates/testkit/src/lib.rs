@@ -5,6 +5,7 @@
 
 mod clock;
 mod disk;
+mod kafka;
 mod postgres;
 mod require;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 pub use clock::FakeClock;
 pub use disk::{TinyDisk, copy_dir, flip_byte, tear_tail};
+pub use kafka::{Kafka, KafkaSecurity};
 pub use postgres::PostgresCluster;
 pub use require::require_or_skip;
 pub use tempfile::TempDir;
