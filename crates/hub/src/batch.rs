@@ -6,7 +6,7 @@
 //! The batch as a whole is encrypted and bound to its place by the event log, and each event to its record by its own seal.
 
 use tradelane_model::{Timestamp, codes};
-use tradelane_records::{Batch, BatchBuilder, BatchHead, Headers, Limits};
+use tradelane_records::{Batch, BatchBuilder, BatchHead, Decompressor, Headers, Limits};
 
 use crate::envelope::{Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Result};
@@ -21,6 +21,12 @@ const STORED: Limits = Limits {
     max_headers: 1 + MAX_HEADERS as u32,
 };
 
+/// The head of a batch of ours whose first record has this offset, and whose records were taken about then.
+pub(crate) fn head(base_offset: u64, time: Timestamp) -> BatchHead {
+    let base_offset = i64::try_from(base_offset).unwrap_or(i64::MAX);
+    BatchHead { base_offset, base_timestamp: time.millis(), leader_epoch: 0, ..BatchHead::default() }
+}
+
 /// A batch being written.
 pub(crate) struct BatchWriter<'o> {
     batch: BatchBuilder<'o>,
@@ -28,12 +34,9 @@ pub(crate) struct BatchWriter<'o> {
 }
 
 impl<'o> BatchWriter<'o> {
-    /// A batch whose first record has this offset.
-    pub(crate) fn new(out: &'o mut Vec<u8>, base_offset: u64, time: Timestamp) -> Self {
-        let base_offset = i64::try_from(base_offset).unwrap_or(i64::MAX);
-        let (base_timestamp, leader_epoch) = (time.millis(), 0);
-        let head = BatchHead { base_offset, base_timestamp, leader_epoch, ..BatchHead::default() };
-        Self { batch: BatchBuilder::new(out, &head), next: 0 }
+    /// A batch with this head.
+    pub(crate) fn new(out: &'o mut Vec<u8>, head: &BatchHead) -> Self {
+        Self { batch: BatchBuilder::new(out, head), next: 0 }
     }
 
     /// Adds a record behind the last one. `time` is in milliseconds.
@@ -94,22 +97,36 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The records of a stored batch, in order. A batch that is not whole is an error, never fewer records.
-pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
-    let damaged = |cause: &dyn std::fmt::Display| HubError::of(codes::STORAGE_CORRUPT).because(cause);
-    let (batch, rest) = Batch::parse(batch, &STORED).map_err(|error| damaged(&error))?;
-    let walk = batch.plain_records(&STORED).filter(|_| rest.is_empty());
-    let walk = walk.ok_or_else(|| damaged(&"a batch's frame is not whole"))?;
-    let mut records = Vec::with_capacity(batch.record_count() as usize);
-    for record in walk {
-        let record = record.map_err(|error| damaged(&error))?;
-        records.push(Record {
+impl<'a> From<tradelane_records::Record<'a>> for Record<'a> {
+    fn from(record: tradelane_records::Record<'a>) -> Self {
+        Record {
             delta: record.offset_delta.unsigned_abs(),
             time: record.timestamp,
             key: record.key,
             sealed: record.value,
             headers: record.headers,
-        });
+        }
     }
-    Ok(records)
+}
+
+fn damaged(cause: impl std::fmt::Display) -> HubError {
+    HubError::of(codes::STORAGE_CORRUPT).because(cause)
+}
+
+/// A stored batch, checked.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Batch<'_>> {
+    let (batch, rest) = Batch::parse(bytes, &STORED).map_err(damaged)?;
+    if rest.is_empty() { Ok(batch) } else { Err(damaged("bytes follow a batch")) }
+}
+
+/// The records of a batch of ours, in order. A batch that is not whole is an error, never fewer records.
+pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
+    let walk = parse(batch)?.plain_records(&STORED).ok_or_else(|| damaged("a batch is compressed"))?;
+    walk.map(|record| record.map(Record::from).map_err(damaged)).collect()
+}
+
+/// The records of a batch that a cluster stored, which may have compressed it.
+pub(crate) fn cluster_records<'a>(batch: &Batch<'a>, scratch: &'a mut Decompressor) -> Result<Vec<Record<'a>>> {
+    let walk = batch.records(scratch, &STORED).map_err(damaged)?;
+    walk.map(|record| record.map(Record::from).map_err(damaged)).collect()
 }

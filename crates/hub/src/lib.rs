@@ -53,5 +53,6 @@ pub use open::{Hub, HubConfig, Opened};
 pub use publish::{Body, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};
 pub use records::{
-    FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, StoredRecords, Topic,
+    FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, RenderedPage, SealOutcome,
+    SealedRecords, StoredRecords, Topic,
 };

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tradelane_keys::{Sha256, random_array, sha256};
 use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
+use tradelane_records::BatchHead;
 use tradelane_storage::{Append, Appended, Dedup};
 use tradelane_tape::ndjson::{self, Line, LineLimits};
 use tradelane_tape::{Limits, Tape};
@@ -20,7 +21,7 @@ use crate::Hub;
 use crate::audit_trail::{PUBLISH, hub_leaf};
 use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
-use crate::batch::BatchWriter;
+use crate::batch::{self, BatchWriter};
 use crate::doorway::{Audited, Caller};
 use crate::envelope::{Around, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
@@ -253,6 +254,8 @@ pub(crate) struct Events {
     pub(crate) identity: Option<[u8; 32]>,
     /// What travels around each, for events that come as records; empty for all others.
     pub(crate) around: std::sync::Arc<[RecordPlace]>,
+    /// The head that the batch is to have; none: one of ours.
+    pub(crate) head: Option<BatchHead>,
 }
 
 /// Where the parts of a record lie in the body, beside its event.
@@ -271,7 +274,7 @@ impl Events {
     /// One event that is the whole body.
     pub(crate) fn one(body: Bytes) -> Self {
         let whole = std::iter::once(0..body.len()).collect();
-        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default() }
+        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default(), head: None }
     }
 
     pub(crate) fn get(&self, index: usize) -> &[u8] {
@@ -339,7 +342,7 @@ pub(crate) fn malformed(error: &tradelane_tape::ParseError, bytes: &[u8]) -> Hub
 /// Checks and seals every event of a batch.
 fn seal_events(contract: &CompiledContract, events: &Events, keys: &BatchKeys, now: Timestamp) -> Result<SealedBatch> {
     let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
-    let batch = BatchWriter::new(&mut bytes, 0, now);
+    let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
     let sealing = Sealing { contract, keys, now, tape: Tape::new(), event: Vec::new(), batch };
     let (count, refused) = sealing.all(events)?;
     Ok(SealedBatch { count, bytes, refused })

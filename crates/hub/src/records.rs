@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tradelane_model::{ErrorCode, Product, ProductId, Timestamp, codes};
+use tradelane_policy::Action;
 use tradelane_records::{Batch, BatchBuilder, BatchError, BatchHead, Compression, Decompressor, Limits, Record};
 use tradelane_storage::{Dedup, KeyedState, StorageError};
 
@@ -119,6 +120,33 @@ pub struct RecordsPage {
     pub leaf: Option<u64>,
 }
 
+/// A batch that was checked and sealed, and is stored by a cluster.
+#[derive(Debug, Clone)]
+pub struct SealedRecords {
+    /// One whole batch, uncompressed, with the producer's own numbers and offsets from 0.
+    pub batch: Bytes,
+    /// Its records.
+    pub count: u32,
+}
+
+/// What became of a batch that was to be sealed.
+#[derive(Debug)]
+pub enum SealOutcome {
+    /// It is sealed.
+    Sealed(SealedRecords),
+    /// It is not, because of these records.
+    Refused(Vec<RefusedRecord>),
+}
+
+/// Batches of a cluster as the reader's view shows them.
+#[derive(Debug, Clone)]
+pub struct RenderedPage {
+    /// As many as there were, in the same order, each covering the same offsets.
+    pub batches: Vec<Bytes>,
+    /// The leaf of this access; none if no record is shown.
+    pub leaf: Option<u64>,
+}
+
 impl Hub {
     /// The topics that exist for this caller.
     pub fn topics(&self, caller: &Caller) -> Vec<Topic> {
@@ -198,6 +226,78 @@ impl Hub {
         let start = bounds.map_or(0, |bounds| bounds.start);
         let stored = StoredRecords { base_offset: appended.base_offset, start, duplicate: appended.duplicate };
         self.audited(leaf, stored).await.map(RecordsOutcome::Stored)
+    }
+
+    /// Checks and seals a batch, which may be part of a transaction, and stores it nowhere: a cluster does.
+    /// [`Self::record_published`] is to be called before the producer hears of it.
+    pub async fn seal_records(&self, caller: &Caller, publish: PublishRecords) -> Result<SealOutcome> {
+        let product = &publish.product;
+        let permit = self.allow(caller, Act::Publish, On::Product(product))?;
+        self.has_partition(product, publish.partition)?;
+        let (batch, rest) = Batch::parse(&publish.batch, &LIMITS).map_err(unusable)?;
+        if !rest.is_empty() || batch.is_control() || !batch.is_dense() {
+            return Err(HubError::new(
+                codes::BAD_PARAMETER,
+                "A request carries one whole batch of a producer's records.",
+            ));
+        }
+        let head = BatchHead { base_offset: 0, leader_epoch: -1, ..BatchHead::of(&batch) };
+        let events = Events { head: Some(head), ..gather(&publish.batch, &batch).map_err(unusable)? };
+        let contract = self.contract(product)?;
+        let sealed = self.seal_batch(&contract, product, events, self.now()).await?;
+        if !sealed.refused.is_empty() {
+            add(&self.inner().counters.events_refused, sealed.refused.len() as u64);
+            return Ok(SealOutcome::Refused(sealed.refused.into_iter().take(MAX_TOLD).map(told).collect()));
+        }
+        permit
+            .covers(Action::Publish, product, self.now())
+            .map_err(|error| HubError::of(error.code()).because(error))?;
+        Ok(SealOutcome::Sealed(SealedRecords { batch: sealed.bytes.into(), count: sealed.count }))
+    }
+
+    /// Puts on record what a cluster has stored. `base_offset` is none if the cluster does not say.
+    pub async fn record_published(
+        &self,
+        caller: &Caller,
+        product: &ProductId,
+        base_offset: Option<u64>,
+        count: u32,
+    ) -> Result<Audited<()>> {
+        add(&self.inner().counters.events_published, u64::from(count));
+        let mut leaf = hub_leaf(self.now(), caller, PUBLISH);
+        leaf.product = Some(product.clone());
+        leaf.count = u64::from(count);
+        leaf.offsets = base_offset.map(|base| (base, base + u64::from(count).saturating_sub(1)));
+        self.audited(leaf, ()).await
+    }
+
+    /// Batches that a cluster stored, as the reader's view shows them. Markers of transactions are nobody's data and go out
+    /// as they are.
+    pub async fn render_records(&self, reader: &Reader, partition: u32, batches: Vec<Bytes>) -> Result<RenderedPage> {
+        self.check(reader)?;
+        self.has_partition(&reader.product, partition)?;
+        let reader = &reader.at_partition(partition);
+        let mut page = Filling::default();
+        for bytes in batches {
+            let stored = crate::batch::parse(&bytes)?;
+            if stored.is_control() {
+                page.batches.push(bytes);
+                continue;
+            }
+            let from = stored.base_offset().unsigned_abs();
+            let shown = self.cluster_records(reader, &stored).await?;
+            page.take(&shown);
+            if shown.offsets.is_none() {
+                page.batches.push(skip(from, shown.end)?);
+            }
+        }
+        self.check(reader)?;
+        let leaf = match page.count {
+            0 => None,
+            count => Some(self.record(self.read_leaf(reader, page.offsets, count, page.classes)).await?),
+        };
+        add(&self.inner().counters.events_read, u64::from(page.count));
+        Ok(RenderedPage { batches: page.batches, leaf })
     }
 
     /// The same producer with the same sequence number sends the same batch again.
@@ -362,9 +462,9 @@ fn skip(from: u64, to: u64) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(96);
     let internal = |error| HubError::of(codes::INTERNAL).because(error);
     let mut batch = BatchBuilder::new(&mut bytes, &head);
-    // The end marker of an aborted transaction that never was (KIP-98): version 0, type 0; version 0, epoch 0.
+    // The end marker of a transaction that never was (KIP-98): version 0, type 1 (commit); version 0, epoch 0.
     batch
-        .push(last, 0, Some(&[0, 0, 0, 0]), Some(&[0, 0, 0, 0, 0, 0]), tradelane_records::HeaderSource::NONE)
+        .push(last, 0, Some(&[0, 0, 0, 1]), Some(&[0, 0, 0, 0, 0, 0]), tradelane_records::HeaderSource::NONE)
         .map_err(internal)?;
     batch.finish(last).map_err(internal)?;
     Ok(bytes.into())

@@ -376,3 +376,43 @@ async fn offsets_are_found_by_the_time_at_which_the_hub_took_them() {
     let later = tradelane_hub::Clock::now(&*world.clock);
     assert_eq!(world.hub.offset_at(&reader, 0, later).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_batch_that_a_cluster_stores_keeps_its_numbers_and_shows_each_reader_its_view() {
+    let world = World::new().await;
+    let order = |id: u32, sku: &str| format!(r#"{{"id":"{id}","sku":"{sku}","qty":1,"price":2.5}}"#);
+    let texts = [order(0, "A"), order(1, "X"), order(2, "B")];
+    let sent: Vec<Sent<'_>> = texts.iter().map(|text| value(text)).collect();
+    let head =
+        BatchHead { producer_id: 9, producer_epoch: 3, base_sequence: 40, transactional: true, ..BatchHead::default() };
+    let publish = PublishRecords { product: product(), partition: 0, batch: batch(&sent, head) };
+    let outcome = world.hub.seal_records(&world.publisher, publish.clone()).await.unwrap();
+    let tradelane_hub::SealOutcome::Sealed(sealed) = outcome else { panic!("refused") };
+    assert!(!sealed.batch.windows(5).any(|window| window == b"price"));
+    world.hub.record_published(&world.publisher, &product(), Some(500), sealed.count).await.unwrap();
+    assert!(world.hub.seal_records(&world.near, publish).await.is_err(), "a reader seals nothing");
+
+    let mut stored = sealed.batch.to_vec();
+    tradelane_records::patch::set_base_offset(&mut stored, 500).unwrap();
+    let foreign = batch(&[value("not sealed by anybody")], BatchHead { base_offset: 503, ..BatchHead::default() });
+    let marker = batch(&[value("......")], BatchHead { base_offset: 504, control: true, ..BatchHead::default() });
+    let batches: Vec<Bytes> = vec![stored.into(), foreign, marker.clone()];
+
+    let reader = world.hub.reader(&world.near, &product(), None).await.unwrap();
+    for _ in 0..2 {
+        let page = world.hub.render_records(&reader, 0, batches.clone()).await.unwrap();
+        assert!(page.leaf.is_some());
+        let (first, _) = Batch::parse(&page.batches[0], &Limits::default()).unwrap();
+        assert_eq!((first.producer_id(), first.producer_epoch(), first.base_sequence()), (9, 3, 40));
+        assert!(first.is_transactional());
+        assert_eq!((first.base_offset(), first.last_offset_delta()), (500, 2));
+        let (skipped, _) = Batch::parse(&page.batches[1], &Limits::default()).unwrap();
+        assert!(skipped.is_control());
+        assert_eq!((skipped.base_offset(), skipped.next_offset()), (503, 504));
+        assert_eq!(page.batches[2], marker);
+        let page = RecordsPage { batches: page.batches[..1].to_vec(), next: 0, start: 0, end: 0, leaf: None };
+        let shown = got(&page);
+        assert_eq!(shown.iter().map(|record| record.offset).collect::<Vec<_>>(), [500, 502]);
+        assert!(shown.iter().all(|record| !record.value.as_ref().unwrap().contains("price")));
+    }
+}

@@ -190,6 +190,11 @@ impl<'a> Batch<'a> {
         i64::from(self.record_count()) == i64::from(self.last_offset_delta()).saturating_add(1)
     }
 
+    /// The CRC-32C of everything from the attributes on: what tells two batches in one place apart.
+    pub fn checksum(&self) -> u32 {
+        u32::from_be_bytes(layout::field::<{ layout::CRC }, 4>(self.header))
+    }
+
     /// All attribute bits.
     pub fn attributes(&self) -> i16 {
         i16::from_be_bytes(layout::field::<{ layout::ATTRIBUTES }, 2>(self.header))

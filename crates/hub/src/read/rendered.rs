@@ -135,8 +135,9 @@ pub(crate) struct RenderedRecords {
     pub(crate) classes: Vec<Class>,
 }
 
-/// Product, partition, first offset and view of a rendered batch.
-pub(super) type RenderKey = (Arc<str>, u32, u64, [u8; 32]);
+/// Product, partition, first offset, checksum and view of a rendered batch. Our own log never changes a batch and is not
+/// asked for a checksum; a cluster rewrites them when it compacts.
+pub(super) type RenderKey = (Arc<str>, u32, u64, u32, [u8; 32]);
 /// Rendered batches of one frame.
 pub(super) type Kept<T> = Cache<RenderKey, Arc<T>, ByBytes>;
 

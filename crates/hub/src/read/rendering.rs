@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quick_cache::Weighter;
 use tradelane_model::{Class, Timestamp, codes};
+use tradelane_records::{Batch, BatchHead, Decompressor};
 use tradelane_seal::{ClassSet, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
@@ -36,7 +37,7 @@ impl Hub {
     where
         ByBytes: Weighter<RenderKey, Arc<T>>,
     {
-        let rendered = cache.get(&reusable(reader, at)?)?;
+        let rendered = cache.get(&reusable(reader, at, 0)?)?;
         add(&self.inner().counters.batches_reused, 1);
         Some(rendered)
     }
@@ -47,10 +48,11 @@ impl Hub {
             return Ok(rendered);
         }
         let begun = self.inner().rendered.generation();
-        let (lines, events, done) = self.render(reader, stored, LinesFrame).await?;
+        let records = batch::records(&stored.payload)?;
+        let (lines, events, done) = self.render::<LinesFrame>(reader, &Source::of(stored), &records).await?;
         let rendered = RenderedBatch { end: stored.end_offset(), lines, events, classes: done.classes };
         let rendered = Arc::new(rendered);
-        if let Some(key) = reusable(reader, stored.base_offset).filter(|_| done.is_whole) {
+        if let Some(key) = reusable(reader, stored.base_offset, 0).filter(|_| done.is_whole) {
             let cache = &self.inner().rendered;
             cache.keep(&cache.lines, key, rendered.clone(), begun);
         }
@@ -62,11 +64,34 @@ impl Hub {
         if let Some(rendered) = self.records_before(reader, stored.base_offset) {
             return Ok(rendered);
         }
+        let records = batch::records(&stored.payload)?;
+        self.records_from(reader, &Source::of(stored), &records).await
+    }
+
+    /// A batch that a cluster stored, as the reader's view shows it.
+    pub(crate) async fn cluster_records(&self, reader: &Reader, stored: &Batch<'_>) -> Result<Arc<RenderedRecords>> {
+        let source = Source::of_cluster(stored);
+        let known = reusable(reader, source.base_offset, source.checksum);
+        if let Some(rendered) = known.and_then(|key| self.inner().rendered.records.get(&key)) {
+            add(&self.inner().counters.batches_reused, 1);
+            return Ok(rendered);
+        }
+        let mut scratch = Decompressor::new();
+        let records = batch::cluster_records(stored, &mut scratch)?;
+        self.records_from(reader, &source, &records).await
+    }
+
+    async fn records_from(
+        &self,
+        reader: &Reader,
+        source: &Source,
+        records: &[Record<'_>],
+    ) -> Result<Arc<RenderedRecords>> {
         let begun = self.inner().rendered.generation();
-        let (bytes, (count, offsets), done) = self.render(reader, stored, RecordsFrame).await?;
-        let (end, classes) = (stored.end_offset(), done.classes);
+        let (bytes, (count, offsets), done) = self.render::<RecordsFrame>(reader, source, records).await?;
+        let (end, classes) = (source.base_offset + u64::from(source.covers), done.classes);
         let rendered = Arc::new(RenderedRecords { offsets, end, count, bytes, classes });
-        if let Some(key) = reusable(reader, stored.base_offset).filter(|_| done.is_whole) {
+        if let Some(key) = reusable(reader, source.base_offset, source.checksum).filter(|_| done.is_whole) {
             let cache = &self.inner().rendered;
             cache.keep(&cache.records, key, rendered.clone(), begun);
         }
@@ -74,12 +99,16 @@ impl Hub {
     }
 
     /// Renders a batch in some frame.
-    async fn render<F: Frame>(&self, reader: &Reader, stored: &StoredBatch, _: F) -> Result<(Bytes, F::Index, Done)> {
-        let records = batch::records(&stored.payload)?;
+    async fn render<F: Frame>(
+        &self,
+        reader: &Reader,
+        source: &Source,
+        records: &[Record<'_>],
+    ) -> Result<(Bytes, F::Index, Done)> {
         let sealed = records.iter().flat_map(Record::sealed_parts);
         let log_keys = sealed.filter_map(|sealed| Header::read(sealed).map(|header| header.log_key));
         self.inner().keyring.preload_log_keys(&reader.product, log_keys).await?;
-        let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, stored, &records, keys);
+        let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, source, records, keys);
         let (bytes, index, mut done) = self.inner().keyring.with_data_keys(work).await??;
         add(&self.inner().counters.batches_rendered, 1);
         done.is_whole = done.withheld.is_empty();
@@ -93,28 +122,28 @@ impl Hub {
     fn render_with<F: Frame>(
         &self,
         reader: &Reader,
-        stored: &StoredBatch,
+        source: &Source,
         records: &[Record<'_>],
         keys: &NotingKeys<'_>,
     ) -> Result<(Vec<u8>, F::Index, Done)> {
-        let mut bytes = Vec::with_capacity(stored.payload.len() + records.len() * 64);
-        let work = Rendering::new(reader, keys, self.now(), F::begin(&mut bytes, stored));
-        let (output, done) = self.render_all(work, stored, records, F::HAS_ENVELOPE)?;
-        let index = F::end(output, stored)?;
+        let mut bytes = Vec::with_capacity(source.bytes + records.len() * 64);
+        let work = Rendering::new(reader, keys, self.now(), F::begin(&mut bytes, source));
+        let (output, done) = self.render_all(work, source, records, F::HAS_ENVELOPE)?;
+        let index = F::end(output, source)?;
         Ok((bytes, index, done))
     }
 
     fn render_all<O: Output>(
         &self,
         mut work: Rendering<'_, O>,
-        stored: &StoredBatch,
+        source: &Source,
         records: &[Record<'_>],
         envelope: bool,
     ) -> Result<(O, Done)> {
         let reader = work.reader;
         let mut views: Option<Views> = None;
         for record in records {
-            let offset = stored.base_offset + u64::from(record.delta);
+            let offset = source.base_offset + u64::from(record.delta);
             let revision = match record.sealed_parts().next().map(Header::read) {
                 Some(Some(header)) => header.shape,
                 Some(None) => {
@@ -145,10 +174,51 @@ impl Hub {
     }
 }
 
+/// Where a batch comes from, and what stays of its frame.
+struct Source {
+    base_offset: u64,
+    /// How many offsets it covers.
+    covers: u32,
+    records: usize,
+    bytes: usize,
+    /// When it was taken.
+    time: Timestamp,
+    /// 0 for our own log, which never changes a batch.
+    checksum: u32,
+    head: BatchHead,
+}
+
+impl Source {
+    fn of(stored: &StoredBatch) -> Self {
+        Self {
+            base_offset: stored.base_offset,
+            covers: stored.count,
+            records: stored.count as usize,
+            bytes: stored.payload.len(),
+            time: stored.timestamp,
+            checksum: 0,
+            head: batch::head(stored.base_offset, stored.timestamp),
+        }
+    }
+
+    /// A cluster's batch keeps everything that its broker and its producer said of it.
+    fn of_cluster(stored: &Batch<'_>) -> Self {
+        Self {
+            base_offset: stored.base_offset().unsigned_abs(),
+            covers: stored.last_offset_delta().unsigned_abs() + 1,
+            records: stored.record_count() as usize,
+            bytes: stored.bytes().len(),
+            time: Timestamp(stored.max_timestamp().saturating_mul(1_000)),
+            checksum: stored.checksum(),
+            head: BatchHead::of(stored),
+        }
+    }
+}
+
 /// The key under which a rendered batch can be found again; none if the verdict of the row filter depends on the time.
-fn reusable(reader: &Reader, at: u64) -> Option<RenderKey> {
+fn reusable(reader: &Reader, at: u64, checksum: u32) -> Option<RenderKey> {
     let timeless = reader.view.filter.as_ref().is_none_or(|filter| !filter.looks_at_time);
-    timeless.then(|| (reader.view.stream.clone(), reader.partition, at, reader.view.digest))
+    timeless.then(|| (reader.view.stream.clone(), reader.partition, at, checksum, reader.view.digest))
 }
 
 /// The views for what one revision of the contract sealed.
@@ -186,9 +256,9 @@ trait Frame {
     /// What is known of the bytes when they are written.
     type Index;
 
-    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Self::Output<'o>;
+    fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Self::Output<'o>;
 
-    fn end(output: Self::Output<'_>, stored: &StoredBatch) -> Result<Self::Index>;
+    fn end(output: Self::Output<'_>, source: &Source) -> Result<Self::Index>;
 }
 
 /// Adds events to a frame.
@@ -332,12 +402,12 @@ impl Frame for LinesFrame {
     type Output<'o> = Lines<'o>;
     type Index = Vec<RenderedEvent>;
 
-    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Lines<'o> {
-        let events = Vec::with_capacity(stored.count as usize);
-        Lines { bytes, events, time: stored.timestamp, time_text: stored.timestamp.to_string() }
+    fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Lines<'o> {
+        let events = Vec::with_capacity(source.records);
+        Lines { bytes, events, time: source.time, time_text: source.time.to_string() }
     }
 
-    fn end(output: Lines<'_>, _: &StoredBatch) -> Result<Self::Index> {
+    fn end(output: Lines<'_>, _: &Source) -> Result<Self::Index> {
         Ok(output.events)
     }
 }
@@ -386,14 +456,14 @@ impl Frame for RecordsFrame {
     /// How many records, and the first and last offset.
     type Index = (u32, Option<(u64, u64)>);
 
-    fn begin<'o>(bytes: &'o mut Vec<u8>, stored: &StoredBatch) -> Records<'o> {
-        let batch = BatchWriter::new(bytes, stored.base_offset, stored.timestamp);
+    fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Records<'o> {
+        let batch = BatchWriter::new(bytes, &source.head);
         Records { batch, value: Vec::new(), offsets: None }
     }
 
-    fn end(output: Records<'_>, stored: &StoredBatch) -> Result<Self::Index> {
+    fn end(output: Records<'_>, source: &Source) -> Result<Self::Index> {
         let index = (output.batch.count(), output.offsets);
-        output.batch.finish(stored.count)?;
+        output.batch.finish(source.covers)?;
         Ok(index)
     }
 }
