@@ -8,7 +8,7 @@
 `run` prints one line of JSON when the brokers take requests:
     {"bootstrap": "127.0.0.1:19092", "plain": "...", "brokers": {"0": 19092}, "data": "...", "ca": "...", "user": "hub", ...}
 `bootstrap` is the listener that the option --security names; `plain` one without security, for looking behind it.
-DIR may come from TRADELANE_KAFKA instead: write `-` for it.
+DIR may come from KAFKA_FOR_TESTS instead: write `-` for it.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main():
     tool.add_argument("name", choices=sorted(TOOLS))
     tool.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    directory = pathlib.Path(os.environ["TRADELANE_KAFKA"] if options.dir == "-" else options.dir).resolve()
+    directory = pathlib.Path(os.environ["KAFKA_FOR_TESTS"] if options.dir == "-" else options.dir).resolve()
     if options.command == "fetch":
         return fetch(directory)
     if not (directory / "libs").is_dir():

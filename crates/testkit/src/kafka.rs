@@ -1,4 +1,4 @@
-//! Apache Kafka for one test run, from what `tools/kafka/kafka.py fetch` put into the directory that `TRADELANE_KAFKA` names.
+//! Apache Kafka for one test run, from what `tools/kafka/kafka.py fetch` put into the directory that `KAFKA_FOR_TESTS` names.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::require_or_skip;
 
 /// Where the jars are.
-const DIRECTORY: &str = "TRADELANE_KAFKA";
+const DIRECTORY: &str = "KAFKA_FOR_TESTS";
 
 /// How a listener of the cluster takes clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Kafka {
     /// If it is there and does not start; or if it is not and `TRADELANE_REQUIRE_SERVERS=1`.
     pub fn start(brokers: u32, security: KafkaSecurity) -> Option<Self> {
         let Some(directory) = directory() else {
-            require_or_skip("Apache Kafka (tools/kafka/kafka.py fetch DIR, then TRADELANE_KAFKA=DIR)");
+            require_or_skip("Apache Kafka (tools/kafka/kafka.py fetch DIR, then KAFKA_FOR_TESTS=DIR)");
             return None;
         };
         let security = match security {
