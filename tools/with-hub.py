@@ -5,6 +5,7 @@
 
 The command finds in its environment:
     HUB_URL               https://127.0.0.1:PORT
+    HUB_KAFKA             localhost:PORT, for Kafka clients
     HUB_CA                the development authority's certificate, PEM
     HUB_KEY_<PRINCIPAL>   an API key of each principal of the demo: HUB_KEY_ACME_DESK, ...
 """
@@ -37,7 +38,7 @@ def main():
         threading.Thread(target=hub.stdout.read, daemon=True).start()
         keep = facts["keep"]
         # Node has no other way to be told whom to trust.
-        environment.update(HUB_URL=keep["url"], HUB_CA=keep["ca"], NODE_EXTRA_CA_CERTS=keep["ca"])
+        environment.update(HUB_URL=keep["url"], HUB_KAFKA=keep["kafka"], HUB_CA=keep["ca"], NODE_EXTRA_CA_CERTS=keep["ca"])
         for principal, key in keep["keys"].items():
             environment["HUB_KEY_" + principal.upper().replace("-", "_")] = key
         status = subprocess.run(options.command, env=environment).returncode

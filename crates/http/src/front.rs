@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,17 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// The header with the request's id.
 pub(crate) const REQUEST_ID: &str = "tradelane-request-id";
 
+/// Writes metrics in Prometheus' text format.
+pub(crate) type MoreMetrics = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 /// What every route shares.
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) limits: Arc<ServerLimits>,
     pub(crate) metrics: Metrics,
     pub(crate) metrics_for: MetricsFor,
+    /// Metrics of others in the same process.
+    pub(crate) more_metrics: OnceLock<MoreMetrics>,
     pub(crate) per_credential: Buckets<CredentialId>,
     pub(crate) per_organization: Buckets<OrgId>,
     pub(crate) per_peer: Buckets<Peer>,
@@ -129,6 +134,7 @@ impl Front {
             hub,
             metrics: Metrics::new()?,
             metrics_for,
+            more_metrics: OnceLock::new(),
             per_credential: Buckets::new(limits.per_credential),
             per_organization: Buckets::new(limits.per_organization),
             per_peer: Buckets::new(limits.per_peer),
@@ -141,6 +147,11 @@ impl Front {
         });
         let router = crate::routes::router(&shared);
         Ok(Self { shared, router, secure })
+    }
+
+    /// Adds the metrics of another part of the process; one such part is all there is.
+    pub(crate) fn add_metrics(&self, more: MoreMetrics) {
+        let _ = self.shared.more_metrics.set(more);
     }
 
     /// Answers one request.

@@ -80,6 +80,11 @@ impl Server {
         if self.acceptor.is_some() { "https" } else { "http" }
     }
 
+    /// Shows the metrics of another listener on this one's page as well.
+    pub fn add_metrics(&self, more: impl Fn() -> Vec<u8> + Send + Sync + 'static) {
+        self.front.add_metrics(Box::new(more));
+    }
+
     /// Serves until `stop` is ready; then takes no more connections, tells event streams to end, and gives open requests
     /// `drain` to be answered.
     pub async fn run(self, stop: impl Future<Output = ()>) {

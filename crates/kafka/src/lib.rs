@@ -21,5 +21,12 @@ pub mod serve;
 mod shared;
 mod wire;
 
+/// For fuzzing and for tests of what memory is asked for: reads a frame as a connection would, and says whether it is a
+/// request.
+#[doc(hidden)]
+pub fn is_request(frame: &[u8]) -> bool {
+    wire::any::is_request(bytes::Bytes::copy_from_slice(frame))
+}
+
 pub use config::{KafkaConfig, KafkaLimits, Rate, Transport};
 pub use serve::{Observer, ServeError, Server};

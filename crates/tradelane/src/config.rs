@@ -1,6 +1,8 @@
 //! The hub's configuration: one TOML file, with environment variables on top. What is not understood is refused, so that
 //! a misspelt setting never silently means its default.
 
+mod kafka;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 use tradelane_http::{HttpConfig, MetricsFor, Rate, ServerLimits, Transport};
 use tradelane_hub::{HubConfig, SystemClock};
+use tradelane_kafka::KafkaConfig;
 
 use crate::failure::{Failure, Result};
 
@@ -31,6 +34,7 @@ pub(crate) struct Config {
     /// The audit log's name in its checkpoints. Never changes once the hub has started.
     pub(crate) audit_origin: String,
     pub(crate) listen: Listen,
+    pub(crate) kafka: kafka::Kafka,
     pub(crate) tls: Tls,
     pub(crate) storage: Storage,
     pub(crate) retention: Retention,
@@ -166,6 +170,7 @@ impl Default for Config {
             public_url: String::new(),
             audit_origin: "localhost/tradelane".into(),
             listen: Listen::default(),
+            kafka: kafka::Kafka::default(),
             tls: Tls::default(),
             storage: Storage::default(),
             retention: Retention::default(),
@@ -308,6 +313,10 @@ impl Config {
         if self.tls.mode == TlsMode::PlainLoopback && !self.listen.address.ip().is_loopback() {
             return no("tls.mode", "is \"plain-loopback\", so `listen.address` must be a loopback address");
         }
+        let plain = self.kafka.plain_loopback || self.tls.mode == TlsMode::PlainLoopback;
+        if self.kafka.enabled && plain && !self.kafka.address.ip().is_loopback() {
+            return no("kafka.address", "must be a loopback address without TLS");
+        }
         if !self.storage.postgres.is_empty() && !cfg!(feature = "postgres") {
             return no(
                 "storage.postgres",
@@ -328,7 +337,7 @@ impl Config {
             ("limits.heartbeat_seconds", self.limits.heartbeat_seconds as usize),
             ("retention.sweep_seconds", self.retention.sweep_seconds as usize),
         ];
-        if let Some((setting, _)) = positive.iter().find(|(_, value)| *value == 0) {
+        if let Some((setting, _)) = positive.into_iter().chain(self.kafka.positive()).find(|(_, value)| *value == 0) {
             return no(setting, "must be above 0: no limit can be switched off");
         }
         let rates = &self.rates;
@@ -369,9 +378,8 @@ impl Config {
         self.data.join("tls")
     }
 
-    /// What the listener is told.
-    pub(crate) fn http(&self) -> HttpConfig {
-        let transport = match self.tls.mode {
+    fn transport(&self) -> Transport {
+        match self.tls.mode {
             TlsMode::Development => {
                 Transport::Development { directory: self.authority(), names: self.tls.names.clone() }
             }
@@ -379,7 +387,17 @@ impl Config {
                 Transport::Certificate { chain: self.tls.certificate.clone(), key: self.tls.key.clone() }
             }
             TlsMode::PlainLoopback => Transport::PlainLoopback,
-        };
+        }
+    }
+
+    /// What the Kafka listener is told; nothing if there is none.
+    pub(crate) fn kafka(&self) -> Option<KafkaConfig> {
+        self.kafka.listener(self.transport(), Duration::from_secs(self.limits.drain_seconds))
+    }
+
+    /// What the listener is told.
+    pub(crate) fn http(&self) -> HttpConfig {
+        let transport = self.transport();
         let limits = &self.limits;
         let rates = &self.rates;
         let rate = |per_second, burst| Rate { per_second, burst };

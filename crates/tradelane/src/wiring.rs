@@ -1,10 +1,11 @@
 //! Puts the parts together: from a configuration to a hub that answers. `serve`, `demo` and tests start it alike.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tradelane_http::{CA_CERTIFICATE, Server};
 use tradelane_hub::{Hub, HubError};
@@ -20,22 +21,26 @@ pub(crate) struct Started {
     pub(crate) hub: Hub,
     /// Where it serves: `https://localhost:PORT`, or the configured address.
     pub(crate) url: String,
+    /// Where it serves Kafka clients, if it does.
+    pub(crate) kafka: Option<SocketAddr>,
     /// The development authority's certificate, for clients to trust.
     pub(crate) ca_file: Option<PathBuf>,
     /// The first operator's key, at the very first start.
     pub(crate) operator_key: Option<CredentialText>,
     /// What each store found and did when it was opened.
     pub(crate) recovered: Vec<String>,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    serving: Vec<JoinHandle<()>>,
 }
 
 impl Started {
     /// Takes no more requests, lets open ones end, and returns when all is quiet.
     pub(crate) async fn stop(self) {
-        // A listener that is gone already, or whose task died, has nothing left to end.
-        let _ = self.stop.send(());
-        let _ = self.serving.await;
+        self.stop.send_replace(true);
+        for listener in self.serving {
+            // A listener that is gone already, or whose task died, has nothing left to end.
+            let _ = listener.await;
+        }
     }
 }
 
@@ -56,12 +61,24 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
     let host = if address.ip().is_loopback() { "localhost".to_owned() } else { address.ip().to_string() };
     let url = format!("{}://{host}:{}", server.scheme(), address.port());
     let ca_file = (config.tls.mode == TlsMode::Development).then(|| config.authority().join(CA_CERTIFICATE));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(server.run(async {
-        // A sender that is gone means the same as one that spoke.
-        let _ = stopped.await;
-    }));
-    Ok(Started { hub, url, ca_file, operator_key, recovered: opened.recovered, stop, serving })
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = Vec::new();
+    let mut kafka = None;
+    if let Some(config) = config.kafka() {
+        let listener = tradelane_kafka::Server::bind(config, hub.clone()).await;
+        let listener = listener.map_err(|error| Failure::failed(format!("Kafka: {error}")))?;
+        kafka = listener.local_addr().ok();
+        let observer = listener.observer();
+        server.add_metrics(move || observer.text());
+        serving.push(tokio::spawn(listener.run(told(stopped.clone()))));
+    }
+    serving.push(tokio::spawn(server.run(told(stopped))));
+    Ok(Started { hub, url, kafka, ca_file, operator_key, recovered: opened.recovered, stop, serving })
+}
+
+/// Ready when the hub is told to stop. A sender that is gone means the same as one that spoke.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// The data folder is nobody else's to read.

@@ -50,6 +50,9 @@ async fn metrics(ask: PublicAsk) -> Result<Reply> {
     ask.no_query()?;
     let mut page = ask.shared.metrics.text();
     page.extend_from_slice(hub_metrics(&ask).as_bytes());
+    if let Some(more) = ask.shared.more_metrics.get() {
+        page.extend_from_slice(&more());
+    }
     Ok(Reply::of(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page))
 }
 

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::{FetchRequest, TopicName};
 use tokio::time::Instant;
@@ -129,20 +129,17 @@ async fn gather(ask: &Ask<'_>, request: &FetchRequest, asked: &mut [Asked]) {
         if failed || bytes >= least.max(1) || asked.is_empty() && wait.is_zero() {
             return;
         }
-        let waits: FuturesUnordered<_> = asked
-            .iter()
-            .enumerate()
-            .filter(|(_, partition)| partition.held() < partition.most.max(1))
-            .filter_map(|(at, partition)| Some((at, partition.reader.as_ref()?, partition)))
-            .map(|(at, reader, partition)| async move {
-                let index = u32::try_from(partition.index).unwrap_or(u32::MAX);
-                (at, ask.shared.hub.wait_records(reader, index, partition.next).await)
-            })
-            .collect();
+        let mut waits = FuturesUnordered::new();
+        for (at, partition) in asked.iter().enumerate() {
+            if partition.held() < partition.most.max(1)
+                && let Some(reader) = &partition.reader
+            {
+                waits.push(more(ask, at, reader, partition.index, partition.next).boxed());
+            }
+        }
         if waits.is_empty() && !asked.is_empty() {
             return;
         }
-        let mut waits = waits;
         woken_before = true;
         let woken = tokio::select! {
             woken = waits.next(), if !waits.is_empty() => woken,
@@ -157,6 +154,12 @@ async fn gather(ask: &Ask<'_>, request: &FetchRequest, asked: &mut [Asked]) {
             return;
         }
     }
+}
+
+/// Ends when the partition goes beyond `next`, or when the right to read it ends.
+async fn more(ask: &Ask<'_>, at: usize, reader: &Reader, index: i32, next: u64) -> (usize, Result<(), HubError>) {
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    (at, ask.shared.hub.wait_records(reader, index, next).await)
 }
 
 /// Takes what a partition has; returns how many bytes. The first batch of an answer comes whole.

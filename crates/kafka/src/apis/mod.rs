@@ -14,6 +14,8 @@ pub(crate) mod versions;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tradelane_hub::{Caller, HubError};
 use tradelane_model::{CredentialId, ProductId};
 
@@ -110,10 +112,14 @@ fn holder_of(principal: &str, credential: &CredentialId) -> String {
 }
 
 /// Answers a request.
-pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
+pub(crate) fn answer<'a>(ask: &'a Ask<'a>, quiet: &'a mut Quiet) -> BoxFuture<'a, Result<Answer, Malformed>> {
+    handle(ask, quiet).boxed()
+}
+
+async fn handle(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
     match ask.request.api.key {
-        Key::Produce => return produce::answer(ask, quiet).await,
-        Key::Fetch => return fetch::answer(ask, quiet).await,
+        Key::Produce => return produce::answer(ask, quiet).boxed().await,
+        Key::Fetch => return fetch::answer(ask, quiet).boxed().await,
         _ if ask.ended => return Ok(Answer { rope: None, end: true }),
         _ => {}
     }

@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use bytes::{BufMut, Bytes};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
+use kafka_protocol::messages::produce_request::PartitionProduceData;
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -37,22 +38,14 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     ask.charge(Of::BytesIn, ask.request.body.len(), quiet);
     let all = refused_whole(ask, &request);
     let mut seen = HashSet::new();
-    let mut places = Vec::new();
+    let mut work = Vec::new();
     for (topic, data) in request.topic_data.iter().enumerate() {
         for partition in &data.partition_data {
             let twice = !seen.insert((data.name.clone(), partition.index));
             let refused = all.or(twice.then_some(codes::INVALID_REQUEST));
-            places.push((topic, &data.name, partition.index, partition.records.clone(), refused));
+            work.push(one(ask, topic, &data.name, partition, refused).boxed());
         }
     }
-    let work = places.into_iter().map(|(topic, name, index, records, refused)| async move {
-        let response = PartitionProduceResponse::default().with_index(index).with_base_offset(-1);
-        let response = match refused {
-            Some(code) => response.with_error_code(code),
-            None => publish(ask, name, index, records.unwrap_or_default(), response).await,
-        };
-        (topic, response)
-    });
     let done: Vec<_> = futures_util::stream::iter(work).buffered(AT_ONCE).collect().await;
     let failed = done.iter().any(|(_, response)| response.error_code != codes::NONE);
     let ended = ask.ended || done.iter().any(|(_, r)| r.error_code == codes::SASL_AUTHENTICATION_FAILED);
@@ -72,6 +65,21 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     }
     let response = ProduceResponse::default().with_responses(topics).with_throttle_time_ms(quiet.millis());
     Ok(Answer { rope: Some(ask.request.reply(&response)?), end: ended })
+}
+
+async fn one(
+    ask: &Ask<'_>,
+    topic: usize,
+    name: &TopicName,
+    data: &PartitionProduceData,
+    refused: Option<i16>,
+) -> (usize, PartitionProduceResponse) {
+    let response = PartitionProduceResponse::default().with_index(data.index).with_base_offset(-1);
+    let response = match refused {
+        Some(code) => response.with_error_code(code),
+        None => publish(ask, name, data.index, data.records.clone().unwrap_or_default(), response).await,
+    };
+    (topic, response)
 }
 
 /// What is wrong with the request as a whole.

@@ -3,6 +3,7 @@
 //! Bytes from outside pass three gates before they are decoded: the API and version are on the list ([`table`]), the caller
 //! may ask it at this point, and every length in it holds ([`schema`]).
 
+pub(crate) mod any;
 mod requests;
 mod rope;
 pub(crate) mod schema;

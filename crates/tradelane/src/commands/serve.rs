@@ -66,12 +66,15 @@ fn announce(started: &Started, args: &Args, out: Out) -> Result<()> {
         }
     }
     out.line(format!("{} {}", out.paint(Tone::Good, "serving"), started.url));
+    if let Some(kafka) = &started.kafka {
+        out.line(format!("  Kafka clients: {kafka}"));
+    }
     if let Some(ca) = &started.ca_file {
         out.line(format!("  authority for clients: {}", ca.display()));
     }
     let shown = started.operator_key.as_ref().filter(|_| key_file.is_none()).map(|key| key.expose());
     out.value(&json!({
-        "url": started.url, "ca": started.ca_file, "operatorKey": shown, "operatorKeyFile": key_file,
+        "url": started.url, "kafka": started.kafka, "ca": started.ca_file, "operatorKey": shown, "operatorKeyFile": key_file,
     }));
     Ok(())
 }

@@ -16,6 +16,8 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
     let out = stage.out;
     let product = if stage.known("input").is_null() { super::story::PRODUCT } else { super::own::PRODUCT };
     stage.say(format!("address        {url}   (API description at {url}/docs)"));
+    let kafka = stage.started.kafka.map(|address| format!("localhost:{}", address.port())).unwrap_or_default();
+    stage.say(format!("Kafka clients  {kafka}   (SASL_SSL; any user name, an API key as the password)"));
     stage.say(format!("authority      {ca}"));
     for principal in [OPERATOR].into_iter().chain(PRINCIPALS) {
         stage.say(format!("{principal:14} {}", stage.key(principal)));
@@ -43,6 +45,10 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
             "TRADELANE_URL={url} TRADELANE_CA={ca} TRADELANE_KEY={} tradelane explain {product} --as medidis --offset 8",
             stage.key("acme-desk")
         ),
+        format!(
+            "kcat -b {kafka} -X security.protocol=SASL_SSL -X ssl.ca.location={ca} -X sasl.mechanisms=PLAIN -X sasl.username=corner -X sasl.password={} -C -t {product} -o beginning -c 2",
+            stage.key("corner-desk")
+        ),
     ];
     lines.iter().for_each(|line| out.line(line));
     out.line(format!(
@@ -51,7 +57,7 @@ pub(super) fn run(stage: &mut Stage) -> Result<()> {
     ));
     let principals = [OPERATOR].into_iter().chain(PRINCIPALS);
     let all: serde_json::Map<_, _> = principals.map(|name| (name.to_owned(), json!(stage.key(name)))).collect();
-    stage.fact("keep", json!({"url": url, "ca": ca, "keys": all, "curl": lines}));
+    stage.fact("keep", json!({"url": url, "kafka": kafka, "ca": ca, "keys": all, "curl": lines}));
     stage.finish();
     stage.wait_for_signal();
     Ok(())

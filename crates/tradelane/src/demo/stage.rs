@@ -40,6 +40,8 @@ impl Stage {
         let mut config =
             Config { data: folder.path().join("data"), root_key: folder.path().join("root.key"), ..Config::default() };
         config.listen.address.set_port(0);
+        config.kafka.enabled = true;
+        config.kafka.address.set_port(0);
         config.check()?;
         let runtime = wiring::runtime()?;
         let started = runtime.block_on(wiring::start(&config))?;
