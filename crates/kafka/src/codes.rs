@@ -6,12 +6,10 @@ use tradelane_hub::HubError;
 use tradelane_model::{ErrorCode, codes};
 
 pub(crate) const NONE: i16 = 0;
-pub(crate) const UNKNOWN_SERVER_ERROR: i16 = -1;
 pub(crate) const OFFSET_OUT_OF_RANGE: i16 = 1;
 pub(crate) const CORRUPT_MESSAGE: i16 = 2;
 pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(crate) const MESSAGE_TOO_LARGE: i16 = 10;
-pub(crate) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 pub(crate) const INVALID_REQUIRED_ACKS: i16 = 21;
 pub(crate) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(crate) const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
@@ -46,9 +44,4 @@ pub(crate) fn of_code(code: ErrorCode) -> i16 {
         code if code.info().status >= 500 => KAFKA_STORAGE_ERROR,
         _ => INVALID_RECORD,
     }
-}
-
-/// Does this error end the whole connection, because nobody stands behind it any more?
-pub(crate) fn ends_connection(error: &HubError) -> bool {
-    of(error) == SASL_AUTHENTICATION_FAILED
 }

@@ -261,11 +261,15 @@ impl Connection {
     fn handshake(&mut self, request: &Request) -> Result<Next, Malformed> {
         let wanted: SaslHandshakeRequest = request.decode()?;
         let mechanism = Mechanism::named(&wanted.mechanism);
+        let error = match mechanism {
+            _ if request.version < request.api.min => codes::UNSUPPORTED_VERSION,
+            None => codes::UNSUPPORTED_SASL_MECHANISM,
+            Some(_) => codes::NONE,
+        };
         self.exchange = mechanism.map(Exchange::Begun);
-        let response = SaslHandshakeResponse::default()
-            .with_error_code(if mechanism.is_some() { codes::NONE } else { codes::UNSUPPORTED_SASL_MECHANISM })
-            .with_mechanisms(MECHANISMS.map(text).to_vec());
-        let answer = Answer { rope: Some(request.reply(&response)?), end: mechanism.is_none() };
+        let response =
+            SaslHandshakeResponse::default().with_error_code(error).with_mechanisms(MECHANISMS.map(text).to_vec());
+        let answer = Answer { rope: Some(request.reply(&response)?), end: error != codes::NONE };
         Ok(Next::Answered(answer, Quiet::default()))
     }
 

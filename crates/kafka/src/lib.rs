@@ -28,5 +28,17 @@ pub fn is_request(frame: &[u8]) -> bool {
     wire::any::is_request(bytes::Bytes::copy_from_slice(frame))
 }
 
+/// For the test that another tenant's names do not exist in any API: number, name, and whether it names topics and groups.
+#[doc(hidden)]
+pub fn served() -> Vec<(i16, &'static str, bool, bool)> {
+    use wire::table::Names::{Groups, Topics, TopicsAndGroups};
+    let row = |api: &wire::table::Api| {
+        let (topics, groups) =
+            (matches!(api.names, Topics | TopicsAndGroups), matches!(api.names, Groups | TopicsAndGroups));
+        (api.key as i16, api.name, topics, groups)
+    };
+    wire::table::SERVED.iter().map(row).collect()
+}
+
 pub use config::{KafkaConfig, KafkaLimits, Rate, Transport};
 pub use serve::{Observer, ServeError, Server};

@@ -76,8 +76,8 @@ impl KeptOffsets {
 impl OffsetStore for KeptOffsets {
     async fn scopes(&self) -> Result<Vec<String>, StoreError> {
         let mut scopes = std::collections::BTreeSet::new();
-        self.walk(MARKS, PAGE_OF_MARKS, &[], |scope, _, _| drop(scopes.insert(scope.to_owned()))).await?;
-        self.walk(OFFSETS, PAGE_OF_OFFSETS, &[], |scope, _, _| drop(scopes.insert(scope.to_owned()))).await?;
+        self.walk(MARKS, PAGE_OF_MARKS, &[], |scope, _, _| { scopes.insert(scope.to_owned()); }).await?;
+        self.walk(OFFSETS, PAGE_OF_OFFSETS, &[], |scope, _, _| { scopes.insert(scope.to_owned()); }).await?;
         Ok(scopes.into_iter().collect())
     }
 

@@ -29,7 +29,7 @@ def stock(number, note="k"):
     with open(os.path.join(os.path.dirname(__file__), "../../../examples/json/acme-stock.ndjson")) as lines:
         events = [json.loads(line) for line in lines]
     event = events[number % len(events)]
-    event["onHand"] = number
+    event.update(onHand=number, reserved=0, available=number)
     return json.dumps(event)
 
 

@@ -68,10 +68,11 @@ impl Request {
 
     /// Checks and decodes the body.
     pub(crate) fn decode<M: Decodable>(&self) -> Result<M, Malformed> {
-        self.api.schema.check(self.version, &self.body)?;
+        let left = self.api.schema.check(self.version, &self.body)?;
         let mut body = self.body.clone();
         let message = M::decode(&mut body, self.version).map_err(|_| Malformed::Field)?;
-        if body.is_empty() { Ok(message) } else { Err(Malformed::Left) }
+        // Both have read the same bytes, or one of them is wrong about the shape.
+        if body.len() == left { Ok(message) } else { Err(Malformed::Field) }
     }
 
     /// The head of the answer, with room for the length in front.

@@ -50,8 +50,6 @@ pub(crate) enum Malformed {
     Length,
     #[error("the request has too many entries")]
     Entries,
-    #[error("bytes are left over")]
-    Left,
     #[error("a field cannot be decoded")]
     Field,
 }
@@ -61,11 +59,12 @@ impl Schema {
         version >= self.flexible
     }
 
-    /// Is this a request of that version, from the first to the last byte?
-    pub(crate) fn check(&self, version: i16, body: &[u8]) -> Result<(), Malformed> {
+    /// Does a request of that version begin here? Returns how many bytes follow it: no broker looks at them, and librdkafka
+    /// sends three when it asks for the metadata of all topics (seen in 2.16).
+    pub(crate) fn check(&self, version: i16, body: &[u8]) -> Result<usize, Malformed> {
         let mut walk = Walk { rest: body, version, flexible: self.is_flexible(version), entries: MAX_ENTRIES };
         walk.fields(self.fields)?;
-        if walk.rest.is_empty() { Ok(()) } else { Err(Malformed::Left) }
+        Ok(walk.rest.len())
     }
 }
 

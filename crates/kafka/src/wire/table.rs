@@ -104,7 +104,17 @@ pub(crate) static SERVED: [Api; 27] = [
     api(Key::SyncGroup, "SyncGroup", 0, 5, Names::Groups, &shape::SYNC_GROUP),
     api(Key::DescribeGroups, "DescribeGroups", 0, 5, Names::Groups, &shape::DESCRIBE_GROUPS),
     api(Key::ListGroups, "ListGroups", 0, 5, Names::Groups, &shape::LIST_GROUPS),
-    api(Key::SaslHandshake, "SaslHandshake", 1, 1, Names::None, &shape::SASL_HANDSHAKE),
+    // After a handshake of version 0 come bare tokens, which nobody sends any more; but its being there tells older clients
+    // (librdkafka 2.0.2) that there is SASL at all.
+    Api {
+        key: Key::SaslHandshake,
+        name: "SaslHandshake",
+        advertised: 0,
+        min: 1,
+        max: 1,
+        names: Names::None,
+        schema: &shape::SASL_HANDSHAKE,
+    },
     api(Key::ApiVersions, "ApiVersions", 0, 4, Names::None, &shape::API_VERSIONS),
     api(Key::InitProducerId, "InitProducerId", 0, 5, Names::None, &shape::INIT_PRODUCER_ID),
     api(Key::OffsetForLeaderEpoch, "OffsetForLeaderEpoch", 2, 4, Names::Topics, &shape::OFFSET_FOR_LEADER_EPOCH),
