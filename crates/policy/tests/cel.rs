@@ -265,3 +265,31 @@ proptest! {
         let _ = QualityRule::compile(&format!("event.a == 1 && {text}"));
     }
 }
+
+#[test]
+fn what_would_grow_beyond_its_inputs_is_refused_or_withheld() {
+    let whole = "x".repeat(700_000);
+    let many: Vec<u32> = (0..20_000).collect();
+    let event = json!({ "l": many, "s": whole, "n": [[many], [many]] });
+    let long = reader(json!({ "s": whole }));
+    for source in [
+        "size(event.l.map(x, event.l)) > 1",
+        "size(event.l.map(x, x)) > 1",
+        "size(event.l.filter(x, x > 1)) > 1",
+        "event.l.all(x, event.n == event.n)",
+        "event.l.all(x, reader.s.contains('y'))",
+        "event.l.exists(x, string(x).matches('^[a-z]{9}$'))",
+        &format!("size({}) > 1", ["event.s"; 40].join(" + ")),
+    ] {
+        let filter = RowFilter::compile(source).unwrap();
+        assert_eq!(filter.evaluate_json(&event, &long, NOW), Verdict::Fault(CelFault::TooMuch), "{source:.60}");
+    }
+    for source in ["event.s.matches('((a{99}){99}){99}')", "event.s.matches('(')", "(event.l + event.l).all(x, x > 1)"]
+    {
+        assert!(matches!(RowFilter::compile(source), Err(CelError::Unbounded { .. })), "{source}");
+    }
+    let items: Vec<Value> = (0..5_000).map(|n| json!({ "kind": "A", "n": n })).collect();
+    let event = json!({ "items": items });
+    let linear = RowFilter::compile("event.items.all(i, i.kind == 'A' && i.n >= 0)").unwrap();
+    assert_eq!(linear.evaluate_json(&event, &Reader::nobody(), NOW), Verdict::Admit, "what is linear may be long");
+}

@@ -11,8 +11,8 @@ const MAX_PARTS: usize = 500;
 const MAX_NESTED: u32 = 2;
 /// Longest pattern of `matches`.
 const MAX_PATTERN: usize = 256;
-/// What compiling a pattern counts for: it happens on every evaluation.
-const PATTERN_STEPS: u64 = 2_000;
+/// Sizes of a compiled pattern, in bytes, and what compiling one counts for: it happens on every evaluation.
+const PATTERNS: [(usize, u64); 4] = [(16 << 10, 2_000), (64 << 10, 8_000), (256 << 10, 32_000), (1 << 20, 128_000)];
 /// Bytes of text that count as one step where a function looks at all of it.
 const BYTES_PER_STEP: u64 = 64;
 
@@ -143,8 +143,9 @@ impl<'a> Check<'a> {
                         self.unbounded(ided, "at most two of all, exists, filter and map stand inside one another")
                     );
                 }
-                if matches!(loops.iter_range.expr, Expr::Comprehension(_)) {
-                    return Err(self.unbounded(ided, "loop over a member of the event, not over another loop's result"));
+                if matches!(loops.iter_range.expr, Expr::Comprehension(_)) || additions(&loops.iter_range) > 0 {
+                    let what = "loop over a member of the event, not over another loop's result or a sum";
+                    return Err(self.unbounded(ided, what));
                 }
                 self.expression(&loops.iter_range, depth, nested)?;
                 let before = self.bound.len();
@@ -209,7 +210,13 @@ impl<'a> Check<'a> {
     fn function(&self, ided: &IdedExpr, name: &str, pattern: Option<&IdedExpr>, nested: u32) -> Result<(), CelError> {
         if name == "matches" {
             return match pattern.map(|pattern| &pattern.expr) {
-                Some(Expr::Literal(LiteralValue::String(text))) if text.inner().len() <= MAX_PATTERN => Ok(()),
+                Some(Expr::Literal(LiteralValue::String(text))) if text.inner().len() > MAX_PATTERN => {
+                    Err(self.unbounded(ided, "matches takes a constant pattern of at most 256 bytes"))
+                }
+                Some(Expr::Literal(LiteralValue::String(text))) if pattern_steps(text.inner()).is_some() => Ok(()),
+                Some(Expr::Literal(LiteralValue::String(_))) => {
+                    Err(self.unbounded(ided, "the pattern does not compile, or to more than 1 MiB: repeat less"))
+                }
                 _ => Err(self.unbounded(ided, "matches takes a constant pattern of at most 256 bytes")),
             };
         }
@@ -230,13 +237,73 @@ impl<'a> Check<'a> {
     }
 }
 
+/// What compiling the pattern counts for; nothing if it does not compile within bounds.
+fn pattern_steps(pattern: &str) -> Option<u64> {
+    let fits = |bytes: usize| regex::RegexBuilder::new(pattern).size_limit(bytes).build().is_ok();
+    PATTERNS.iter().find(|(bytes, _)| fits(*bytes)).map(|(_, steps)| *steps)
+}
+
+/// How many `+` there are in an expression: what they add up may be as many times longer than a value of the event.
+fn additions(ided: &IdedExpr) -> u64 {
+    let of = |parts: &[&IdedExpr]| parts.iter().map(|part| additions(part)).sum::<u64>();
+    match &ided.expr {
+        Expr::Select(select) => additions(&select.operand),
+        Expr::List(list) => list.elements.iter().map(additions).sum(),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => of(&[&entry.key, &entry.value]),
+                EntryExpr::StructField(_) => 0,
+            })
+            .sum(),
+        Expr::Call(call) => {
+            let below: u64 = call.target.as_deref().into_iter().chain(&call.args).map(additions).sum();
+            below + u64::from(call.func_name == operators::ADD)
+        }
+        // What a macro adds to its accumulator is counted where the loop is.
+        Expr::Comprehension(loops) => additions(&loops.iter_range),
+        _ => 0,
+    }
+}
+
+/// How large the values are that an expression meets.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sizes {
+    /// Length of the longest list or map.
+    pub(crate) longest: usize,
+    /// Bytes of the longest text.
+    pub(crate) text: usize,
+    /// All values together.
+    pub(crate) values: usize,
+    /// Bytes of all texts together.
+    pub(crate) bytes: usize,
+}
+
+impl Sizes {
+    /// Of two inputs together.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            longest: self.longest.max(other.longest),
+            text: self.text.max(other.text),
+            values: self.values.saturating_add(other.values),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// What an expression costs, as a polynomial of the length of the longest list that it can meet: steps outside of
-/// loops, within one, within two, and `in` within two.
+/// loops, within one, within two, and beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
     steps: [u64; 4],
     /// Parts that may look at all of a text, by the same places.
     texts: [u64; 4],
+    /// Parts that may look at everything there is: comparisons of lists and maps, and copies of what a loop gathers.
+    wholes: [u64; 4],
+    /// The longest list and text that the expression itself holds.
+    list: usize,
+    text: usize,
 }
 
 impl Cost {
@@ -246,19 +313,30 @@ impl Cost {
         cost
     }
 
-    /// Steps when no list is longer than `longest` and no text longer than `text` bytes.
-    pub(crate) fn steps(&self, longest: usize, text: usize) -> u64 {
-        let (longest, text) = (longest as u64, text as u64 / BYTES_PER_STEP);
-        let each = |at: usize| self.steps[at].saturating_add(self.texts[at].saturating_mul(text));
+    /// Steps on values of these sizes.
+    pub(crate) fn steps(&self, sizes: Sizes) -> u64 {
+        let text = sizes.text.max(self.text) as u64 / BYTES_PER_STEP;
+        let whole = (sizes.values as u64).saturating_add(sizes.bytes as u64 / BYTES_PER_STEP);
+        let longest = sizes.longest.max(self.list) as u64;
+        let each = |at: usize| {
+            let texts = self.texts[at].saturating_mul(text);
+            self.steps[at].saturating_add(texts).saturating_add(self.wholes[at].saturating_mul(whole))
+        };
         (0..4).rev().fold(0u64, |sum, at| sum.saturating_mul(longest).saturating_add(each(at)))
     }
 
     fn add(&mut self, ided: &IdedExpr, nested: usize) {
-        self.steps[nested.min(3)] += 1;
+        let at = nested.min(3);
+        self.steps[at] += 1;
         match &ided.expr {
+            Expr::Literal(LiteralValue::String(text)) => self.text = self.text.max(text.inner().len()),
             Expr::Select(select) => self.add(&select.operand, nested),
-            Expr::List(list) => list.elements.iter().for_each(|element| self.add(element, nested)),
+            Expr::List(list) => {
+                self.list = self.list.max(list.elements.len());
+                list.elements.iter().for_each(|element| self.add(element, nested));
+            }
             Expr::Map(map) => {
+                self.list = self.list.max(map.entries.len());
                 for entry in &map.entries {
                     if let EntryExpr::MapEntry(entry) = &entry.expr {
                         self.add(&entry.key, nested);
@@ -267,19 +345,27 @@ impl Cost {
                 }
             }
             Expr::Call(call) => {
+                let parts = || call.target.as_deref().into_iter().chain(&call.args);
+                let times = 1 + parts().map(additions).sum::<u64>();
+                self.texts[at] += times;
                 match call.func_name.as_str() {
                     "matches" => {
-                        self.steps[nested.min(3)] += PATTERN_STEPS;
-                        self.texts[nested.min(3)] += 4;
+                        let pattern = call.args.get(usize::from(call.target.is_none())).map(|pattern| &pattern.expr);
+                        if let Some(Expr::Literal(LiteralValue::String(pattern))) = pattern {
+                            self.steps[at] += pattern_steps(pattern.inner()).unwrap_or(u64::from(u32::MAX));
+                        }
+                        self.texts[at] += 3 * times;
                     }
-                    // `in` looks at every element; so may comparing two lists.
-                    operators::IN | operators::EQUALS | operators::NOT_EQUALS => {
-                        self.steps[(nested + 1).min(3)] += 1;
-                        self.texts[nested.min(3)] += 1;
+                    operators::ADD | operators::IN => self.wholes[at] += times,
+                    // With a constant on one side there is nothing to go into.
+                    operators::EQUALS | operators::NOT_EQUALS
+                        if !parts().any(|part| matches!(part.expr, Expr::Literal(_))) =>
+                    {
+                        self.wholes[at] += times;
                     }
-                    _ => self.texts[nested.min(3)] += 1,
+                    _ => {}
                 }
-                call.target.as_deref().into_iter().chain(&call.args).for_each(|part| self.add(part, nested));
+                parts().for_each(|part| self.add(part, nested));
             }
             Expr::Comprehension(loops) => {
                 self.add(&loops.iter_range, nested);
@@ -287,8 +373,37 @@ impl Cost {
                 self.add(&loops.loop_cond, nested + 1);
                 self.add(&loops.loop_step, nested + 1);
                 self.add(&loops.result, nested);
+                // `map` and `filter` copy what they have gathered with every element. If that is not a part of the
+                // element, each copy may be as large as everything there is.
+                if let Some(gathered) = gathered(&loops.loop_step) {
+                    let of_element = rooted_in(gathered, &loops.iter_var);
+                    self.wholes[(nested + if of_element { 1 } else { 2 }).min(3)] += 1;
+                }
             }
             _ => {}
         }
+    }
+}
+
+/// What a loop's step appends to the accumulator, if it is a list that grows.
+fn gathered(step: &IdedExpr) -> Option<&IdedExpr> {
+    let Expr::Call(call) = &step.expr else { return None };
+    match (call.func_name.as_str(), call.args.as_slice()) {
+        (operators::ADD, [_, added]) => match &added.expr {
+            Expr::List(list) => list.elements.first(),
+            _ => None,
+        },
+        (operators::CONDITIONAL, [_, yes, _]) => gathered(yes),
+        _ => None,
+    }
+}
+
+/// Is it the variable, a member of it or of that?
+fn rooted_in(ided: &IdedExpr, variable: &str) -> bool {
+    match &ided.expr {
+        Expr::Ident(name) => name == variable,
+        Expr::Select(select) => rooted_in(&select.operand, variable),
+        Expr::Literal(_) => true,
+        _ => false,
     }
 }

@@ -251,8 +251,8 @@ impl Program {
     fn evaluate(&self, event: Node<'_>, reader: Option<&Reader>, now: Timestamp) -> Result<bool, CelFault> {
         let mut builder = value::Builder::new(MAX_VALUES);
         let event = builder.build(event, self.paths.tree()).ok_or(CelFault::TooMuch)?;
-        let longest = builder.longest().max(reader.map_or(0, Reader::longest));
-        if self.cost.steps(longest, builder.longest_text()) > MAX_STEPS {
+        let sizes = builder.sizes().with(reader.map_or_else(check::Sizes::default, Reader::sizes));
+        if self.cost.steps(sizes) > MAX_STEPS {
             return Err(CelFault::TooMuch);
         }
         let now = if self.uses_now { Some(value::timestamp(now).ok_or(CelFault::Failed)?) } else { None };

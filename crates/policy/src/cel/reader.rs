@@ -6,23 +6,25 @@ use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey,
 use cel::common::value::Val;
 use serde_json::Value;
 
+use super::check::Sizes;
+
 /// Attributes of a reader.
 #[derive(Debug)]
 pub struct Reader {
     value: Box<dyn Val>,
     texts: HashMap<String, String>,
     lists: HashMap<String, HashSet<Box<str>>>,
-    longest: usize,
+    sizes: Sizes,
 }
 
 impl Reader {
     /// From a grant's attributes.
     pub fn new(attributes: &BTreeMap<String, Value>) -> Self {
-        let mut longest = 0;
+        let mut sizes = Sizes { longest: attributes.len(), ..Sizes::default() };
         let mut members: HashMap<CelMapKey<'static>, Box<dyn Val>> = HashMap::new();
         let (mut texts, mut lists) = (HashMap::new(), HashMap::new());
         for (name, value) in attributes {
-            members.insert(CelMapKey::from(name.clone()), to_val(value, &mut longest));
+            members.insert(CelMapKey::from(name.clone()), to_val(value, &mut sizes));
             match value {
                 Value::String(text) => drop(texts.insert(name.clone(), text.clone())),
                 Value::Array(elements) => {
@@ -33,7 +35,7 @@ impl Reader {
                 _ => {}
             }
         }
-        Self { value: Box::new(CelMap::from(members)), texts, lists, longest: longest.max(attributes.len()) }
+        Self { value: Box::new(CelMap::from(members)), texts, lists, sizes }
     }
 
     /// A reader of whom nothing is asserted.
@@ -45,9 +47,9 @@ impl Reader {
         self.value.as_ref()
     }
 
-    /// Length of the longest list.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
+    /// How large everything is that is asserted.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     /// The attribute of that name, if it is a text.
@@ -61,7 +63,8 @@ impl Reader {
     }
 }
 
-fn to_val(value: &Value, longest: &mut usize) -> Box<dyn Val> {
+fn to_val(value: &Value, sizes: &mut Sizes) -> Box<dyn Val> {
+    sizes.values += 1;
     match value {
         Value::Null => Box::new(CelNull),
         Value::Bool(flag) => Box::new(CelBool::from(*flag)),
@@ -70,17 +73,28 @@ fn to_val(value: &Value, longest: &mut usize) -> Box<dyn Val> {
             (None, Some(number)) => Box::new(CelUInt::from(number)),
             _ => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
         },
-        Value::String(text) => Box::new(CelString::from(text.clone())),
+        Value::String(text) => {
+            measure(text, sizes);
+            Box::new(CelString::from(text.clone()))
+        }
         Value::Array(elements) => {
-            *longest = (*longest).max(elements.len());
-            let elements: Vec<Box<dyn Val>> = elements.iter().map(|element| to_val(element, longest)).collect();
+            sizes.longest = sizes.longest.max(elements.len());
+            let elements: Vec<Box<dyn Val>> = elements.iter().map(|element| to_val(element, sizes)).collect();
             Box::new(CelList::from(elements))
         }
         Value::Object(members) => {
-            *longest = (*longest).max(members.len());
-            let members: HashMap<CelMapKey<'static>, Box<dyn Val>> =
-                members.iter().map(|(name, value)| (CelMapKey::from(name.clone()), to_val(value, longest))).collect();
+            sizes.longest = sizes.longest.max(members.len());
+            let member = |(name, value): (&String, &Value)| {
+                measure(name, sizes);
+                (CelMapKey::from(name.clone()), to_val(value, sizes))
+            };
+            let members: HashMap<CelMapKey<'static>, Box<dyn Val>> = members.iter().map(member).collect();
             Box::new(CelMap::from(members))
         }
     }
+}
+
+fn measure(text: &str, sizes: &mut Sizes) {
+    sizes.text = sizes.text.max(text.len());
+    sizes.bytes += text.len();
 }

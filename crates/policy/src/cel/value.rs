@@ -10,13 +10,13 @@ use cel::common::value::Val;
 use tradelane_model::Timestamp;
 use tradelane_tape::{Kind, Node};
 
+use super::check::Sizes;
 use super::paths::Tree;
 
 /// Builds one value and keeps count.
 pub(crate) struct Builder {
     left: usize,
-    longest: usize,
-    longest_text: usize,
+    sizes: Sizes,
 }
 
 /// All of what is below.
@@ -25,29 +25,30 @@ const WHOLE: &Tree = &Tree { whole: true, members: std::collections::BTreeMap::n
 impl Builder {
     /// With room for so many values.
     pub(crate) fn new(most: usize) -> Self {
-        Self { left: most, longest: 0, longest_text: 0 }
+        Self { left: most, sizes: Sizes::default() }
     }
 
-    /// Length of the longest list or map that was built.
-    pub(crate) fn longest(&self) -> usize {
-        self.longest
+    /// How large everything is that was built.
+    pub(crate) fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
-    /// Bytes of the longest text that was built.
-    pub(crate) fn longest_text(&self) -> usize {
-        self.longest_text
+    fn text(&mut self, bytes: usize) {
+        self.sizes.text = self.sizes.text.max(bytes);
+        self.sizes.bytes += bytes;
     }
 
     /// The parts of `node` that `tree` wants; `None` if they are too many.
     pub(crate) fn build<'a>(&mut self, node: Node<'a>, tree: &Tree) -> Option<Box<dyn Val + 'a>> {
         self.left = self.left.checked_sub(1)?;
+        self.sizes.values += 1;
         match node.kind() {
             Kind::Null => Some(Box::new(CelNull)),
             Kind::Bool => Some(Box::new(CelBool::from(node.as_bool()?))),
             Kind::Number => Some(number(node)),
             Kind::String => {
                 let text = node.as_str()?;
-                self.longest_text = self.longest_text.max(text.len());
+                self.text(text.len());
                 Some(Box::new(CelString::from(text)))
             }
             Kind::Array => self.list(node, tree),
@@ -56,7 +57,7 @@ impl Builder {
     }
 
     fn list<'a>(&mut self, node: Node<'a>, tree: &Tree) -> Option<Box<dyn Val + 'a>> {
-        self.longest = self.longest.max(node.len());
+        self.sizes.longest = self.sizes.longest.max(node.len());
         let below = match &tree.each {
             Some(each) if !tree.whole => each,
             _ => WHOLE,
@@ -69,11 +70,13 @@ impl Builder {
     fn map<'a>(&mut self, node: Node<'a>, tree: &Tree) -> Option<Box<dyn Val + 'a>> {
         // Elements of an object are wanted by a loop over its keys: then all of it is.
         let all = tree.whole || tree.each.is_some();
-        self.longest = self.longest.max(if all { node.len() } else { tree.members.len() });
+        self.sizes.longest = self.sizes.longest.max(if all { node.len() } else { tree.members.len() });
         let mut members: HashMap<CelMapKey<'a>, Box<dyn Val + 'a>> = HashMap::new();
         if all {
             for (key, value) in node.members() {
                 let value = self.build(value, WHOLE)?;
+                // A loop over a map goes over its names.
+                self.text(key.as_str().len());
                 members.insert(key_of(key), value);
             }
         } else {
