@@ -4,6 +4,7 @@
 //! here. A destroyed key is remembered as destroyed, so that nothing decrypts with a copy that outlived it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -26,6 +27,8 @@ pub(crate) struct Keyring {
     by_id: Cache<u64, DataKeyState>,
     log_keys: Cache<u64, Arc<AeadKey>>,
     sealing: Cache<ProductId, Arc<LogKey>>,
+    /// Moves whenever data keys are destroyed or forgotten: what was fetched before may not be kept after.
+    generation: AtomicU64,
 }
 
 impl Keyring {
@@ -37,6 +40,7 @@ impl Keyring {
             by_id: Cache::new(200_000),
             log_keys: Cache::new(10_000),
             sealing: Cache::new(10_000),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -134,17 +138,21 @@ impl Keyring {
     /// See [`Keyring::preload_log_keys`].
     pub(crate) async fn preload_data_keys(&self, ids: impl Iterator<Item = u64>) -> Result<()> {
         for id in ids {
-            if self.by_id.get(&id).is_some() {
-                continue;
-            }
-            let state = match self.store.get(id).await? {
-                KeyState::Live(stored) => {
-                    DataKeyState::Live(Arc::new(DataKey::new(id, self.unwrap(&stored.scope, &stored.record)?)))
+            while self.by_id.get(&id).is_none() {
+                let begun = self.generation.load(Ordering::SeqCst);
+                let state = match self.store.get(id).await? {
+                    KeyState::Live(stored) => {
+                        DataKeyState::Live(Arc::new(DataKey::new(id, self.unwrap(&stored.scope, &stored.record)?)))
+                    }
+                    KeyState::Destroyed(_) => DataKeyState::Destroyed,
+                    KeyState::Unknown => break,
+                };
+                self.by_id.insert(id, state);
+                // Destroyed between the store's answer and here: the copy must not outlive it.
+                if self.generation.load(Ordering::SeqCst) != begun {
+                    self.by_id.remove(&id);
                 }
-                KeyState::Destroyed(_) => DataKeyState::Destroyed,
-                KeyState::Unknown => continue,
-            };
-            self.by_id.insert(id, state);
+            }
         }
         Ok(())
     }
@@ -170,6 +178,7 @@ impl Keyring {
         let scope: Arc<str> = subject_scope(org).into();
         let key = KeyRef::Tag { scope: scope.to_string(), tag: *tag.as_bytes() };
         let gone = self.store.destroy(vec![key], at).await?;
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.by_tag.remove(&(scope, *tag.as_bytes()));
         for tombstone in &gone {
             self.by_id.insert(tombstone.id, DataKeyState::Destroyed);
@@ -179,6 +188,7 @@ impl Keyring {
 
     /// Forgets every data key that is cached, so that the store is asked again: another node may have destroyed some.
     pub(crate) fn forget_data_keys(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.by_tag.clear();
         self.by_id.clear();
     }
@@ -224,6 +234,7 @@ impl BatchKeys {
         };
         let mut all_ours = true;
         for part in new.chunks(tradelane_storage::key_store::MAX_KEYS) {
+            let begun = self.keyring.generation.load(Ordering::SeqCst);
             let records = self.keyring.store.put_if_absent(part.iter().map(|(new, _)| new.clone()).collect()).await?;
             for ((new, key), record) in part.iter().zip(records) {
                 let key = if record.id == new.record.id {
@@ -232,8 +243,14 @@ impl BatchKeys {
                     all_ours = false;
                     Arc::new(DataKey::new(record.id, self.keyring.unwrap(&self.scope, &record)?))
                 };
+                let tag = (self.scope.clone(), new.tag);
                 self.keyring.by_id.insert(record.id, DataKeyState::Live(key.clone()));
-                self.keyring.by_tag.insert((self.scope.clone(), new.tag), key);
+                self.keyring.by_tag.insert(tag.clone(), key);
+                // As in `preload_data_keys`: who was erased meanwhile is asked for again.
+                if self.keyring.generation.load(Ordering::SeqCst) != begun {
+                    self.keyring.by_id.remove(&record.id);
+                    self.keyring.by_tag.remove(&tag);
+                }
             }
         }
         Ok(all_ours)

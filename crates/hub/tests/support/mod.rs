@@ -38,6 +38,9 @@ pub struct World {
     pub near: Caller,
     pub far: Caller,
     pub near_key: String,
+    pub owner_key: String,
+    pub publisher_key: String,
+    pub operator_key: String,
 }
 
 pub const NETWORK: &str = r#"
@@ -141,20 +144,57 @@ pub fn product() -> ProductId {
 impl World {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        #[cfg(feature = "postgres")]
+        postgres::choose(&dir);
+        Self::begin(dir).await
+    }
+
+    /// With the audit log in a folder of its own.
+    pub async fn with_audit_at(folder: &std::path::Path) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("data")).unwrap();
+        std::os::unix::fs::symlink(folder, dir.path().join("data/audit")).unwrap();
+        Self::begin(dir).await
+    }
+
+    /// With journal, keys and small state in that PostgreSQL database.
+    pub async fn on_database(url: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(DATABASE), url).unwrap();
+        Self::begin(dir).await
+    }
+
+    async fn begin(dir: tempfile::TempDir) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
         let (hub, _) = Hub::open(config(&dir, &clock)).await.unwrap();
         let key = hub.bootstrap().await.unwrap().unwrap();
         let operator = hub.authenticate(Presented::ApiKey(key.expose())).unwrap();
         hub.apply(&operator, &[("network.yaml".into(), NETWORK.into())], false).await.unwrap();
-        let (owner, _) = issue(&hub, &operator, "acme.owner").await;
-        let (publisher, _) = issue(&hub, &operator, "acme.wms").await;
+        let (owner, owner_key) = issue(&hub, &operator, "acme.owner").await;
+        let (publisher, publisher_key) = issue(&hub, &operator, "acme.wms").await;
         let (privacy, _) = issue(&hub, &operator, "acme.dpo").await;
         let (auditor, _) = issue(&hub, &operator, "acme.audit").await;
         let (near, near_key) = issue(&hub, &operator, "near.app").await;
         let (far, _) = issue(&hub, &operator, "far.app").await;
         let files = [("contract.yaml".into(), CONTRACT.into()), ("product.yaml".into(), PRODUCT.into())];
         hub.apply(&owner, &files, false).await.unwrap();
-        Self { hub, clock, dir, operator, owner, publisher, privacy, auditor, near, far, near_key }
+        let operator_key = key.expose().to_owned();
+        Self {
+            hub,
+            clock,
+            dir,
+            operator,
+            owner,
+            publisher,
+            privacy,
+            auditor,
+            near,
+            far,
+            near_key,
+            owner_key,
+            publisher_key,
+            operator_key,
+        }
     }
 
     pub async fn publish(&self, text: &str) -> tradelane_hub::Result<u64> {
@@ -182,7 +222,36 @@ pub fn config(dir: &tempfile::TempDir, clock: &Arc<TestClock>) -> HubConfig {
         clock: clock.clone(),
         clock_tolerance: 5,
         render_cache: 8 << 20,
-        postgres: None,
+        postgres: std::fs::read_to_string(dir.path().join(DATABASE)).ok(),
+    }
+}
+
+/// In a hub's folder: where its PostgreSQL database is, if it has one.
+pub const DATABASE: &str = "database.url";
+
+/// PostgreSQL under the tests that ask for it, one throw-away cluster per test program.
+#[cfg(feature = "postgres")]
+pub mod postgres {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tradelane_testkit::PostgresCluster;
+
+    /// An empty database; none where PostgreSQL is not installed.
+    pub fn database() -> Option<String> {
+        static CLUSTER: OnceLock<Option<PostgresCluster>> = OnceLock::new();
+        static DATABASES: AtomicU32 = AtomicU32::new(0);
+        let cluster = CLUSTER.get_or_init(PostgresCluster::start).as_ref()?;
+        Some(cluster.create_database(&format!("hub{}", DATABASES.fetch_add(1, Ordering::Relaxed))))
+    }
+
+    /// Tests that `tests/postgres.rs` takes over from other files run on PostgreSQL there; where this module lies tells.
+    pub(super) fn choose(dir: &tempfile::TempDir) {
+        if module_path!().starts_with("postgres::")
+            && let Some(url) = database()
+        {
+            std::fs::write(dir.path().join(super::DATABASE), url).unwrap();
+        }
     }
 }
 
