@@ -59,6 +59,8 @@ pub struct ServerLimits {
     pub manifest_body: usize,
     /// Bytes of any other body.
     pub small_body: usize,
+    /// Bytes of a refused body that are taken and thrown away, so that its sender sees the answer.
+    pub unread_body: u64,
     /// Bytes of a request's path and query.
     pub uri_bytes: usize,
     /// Longest wait for events that a reader may ask for.
@@ -99,6 +101,7 @@ impl Default for ServerLimits {
             event_body: 16 << 20,
             manifest_body: 8 << 20,
             small_body: 256 * 1024,
+            unread_body: 64 << 20,
             uri_bytes: 8 * 1024,
             longest_wait: Duration::from_secs(20),
             page_events: 10_000,

@@ -4,8 +4,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,6 +26,7 @@ use crate::config::{MetricsFor, ServerLimits};
 use crate::metrics::Metrics;
 use crate::problem::{self, Dialect};
 use crate::streams::Streams;
+use crate::unread::{Emptied, Patience};
 
 /// Two years, as the preload lists demand.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000; includeSubDomains");
@@ -163,7 +164,11 @@ impl Front {
         let began = now();
         let id = RequestId(uuid::Uuid::now_v7().to_string().into());
         let method = request.method().clone();
-        let mut request = request.map(Body::new);
+        let (parts, body) = request.into_parts();
+        let limits = &self.shared.limits;
+        let patience = Patience { bytes: limits.unread_body, time: limits.request };
+        let body = Body::new(Emptied::new(body, &parts.headers, patience));
+        let mut request = Request::from_parts(parts, body);
         let ip = from.ip().to_canonical();
         request.extensions_mut().insert(From { peer: Peer::of(ip), loopback: ip.is_loopback() });
         request.extensions_mut().insert(id.clone());

@@ -8,6 +8,8 @@
 //! route's handler calls the hub, and `reply` or `problem` is what goes back.
 
 mod api;
+#[cfg(feature = "bench")]
+pub mod bench_peer;
 mod cloudevents;
 pub mod config;
 mod door;
@@ -23,10 +25,11 @@ mod routes;
 pub mod serve;
 mod sse;
 mod streams;
+mod unread;
 
 pub use config::{HttpConfig, MetricsFor, Rate, ServerLimits, Transport};
 pub use serve::{ServeError, Server};
-pub use tradelane_transport::CA_CERTIFICATE;
+pub use tradelane_transport::{CA_CERTIFICATE, TlsAcceptor};
 
 /// The OpenAPI 3.1 document of the listener, as `/openapi.json` serves it.
 pub fn openapi() -> &'static str {

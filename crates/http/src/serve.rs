@@ -80,6 +80,11 @@ impl Server {
         if self.acceptor.is_some() { "https" } else { "http" }
     }
 
+    /// What takes its TLS connections, for telling it to read its certificate again. None without TLS.
+    pub fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.acceptor.clone()
+    }
+
     /// Shows the metrics of another listener on this one's page as well.
     pub fn add_metrics(&self, more: impl Fn() -> Vec<u8> + Send + Sync + 'static) {
         self.front.add_metrics(Box::new(more));
@@ -165,7 +170,7 @@ impl Connection {
     }
 }
 
-fn protocol(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
+pub(crate) fn protocol(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())

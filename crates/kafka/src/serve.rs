@@ -9,9 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tradelane_hub::Hub;
-use tradelane_transport::{
-    Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate,
-};
+use tradelane_transport::{Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate};
 
 use crate::config::KafkaConfig;
 use crate::connection::Connection;
@@ -96,6 +94,11 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What takes its TLS connections, for telling it to read its certificate again. None without TLS.
+    pub fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.acceptor.clone()
+    }
+
     /// Its metrics, for as long as anyone wants them.
     pub fn observer(&self) -> Observer {
         Observer { shared: Arc::clone(&self.shared), connections: Arc::clone(&self.connections) }
@@ -158,13 +161,7 @@ impl Server {
     }
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    acceptor: Option<TlsAcceptor>,
-    stream: TcpStream,
-    address: SocketAddr,
-    peer: Peer,
-) {
+async fn serve(shared: Arc<Shared>, acceptor: Option<TlsAcceptor>, stream: TcpStream, address: SocketAddr, peer: Peer) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
     let deadline = Instant::now() + shared.limits.authenticate;

@@ -4,6 +4,7 @@
 //! file or the network failed.
 
 mod bench;
+mod certificates;
 mod client;
 mod commands;
 mod config;

@@ -11,6 +11,7 @@ use tradelane_http::{CA_CERTIFICATE, Server};
 use tradelane_hub::{Hub, HubError};
 use tradelane_keys::CredentialText;
 
+use crate::certificates::Certificates;
 use crate::config::{Config, TlsMode};
 use crate::failure::{Failure, Result};
 
@@ -29,11 +30,17 @@ pub(crate) struct Started {
     pub(crate) operator_key: Option<CredentialText>,
     /// What each store found and did when it was opened.
     pub(crate) recovered: Vec<String>,
+    certificates: Certificates,
     stop: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
 }
 
 impl Started {
+    /// Reads certificates of one's own again; connections that are open stay as they are.
+    pub(crate) async fn renew(&self) {
+        self.certificates.clone().read(false).await;
+    }
+
     /// Takes no more requests, lets open ones end, and returns when all is quiet.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
@@ -63,17 +70,20 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
     let ca_file = (config.tls.mode == TlsMode::Development).then(|| config.authority().join(CA_CERTIFICATE));
     let (stop, stopped) = watch::channel(false);
     let mut serving = Vec::new();
+    let mut certificates = Certificates(server.acceptor().into_iter().collect());
     let mut kafka = None;
     if let Some(config) = config.kafka() {
         let listener = tradelane_kafka::Server::bind(config, hub.clone()).await;
         let listener = listener.map_err(|error| Failure::failed(format!("Kafka: {error}")))?;
         kafka = listener.local_addr().ok();
+        certificates.0.extend(listener.acceptor());
         let observer = listener.observer();
         server.add_metrics(move || observer.text());
         serving.push(tokio::spawn(listener.run(told(stopped.clone()))));
     }
+    serving.push(tokio::spawn(certificates.clone().watch(told(stopped.clone()))));
     serving.push(tokio::spawn(server.run(told(stopped))));
-    Ok(Started { hub, url, kafka, ca_file, operator_key, recovered: opened.recovered, stop, serving })
+    Ok(Started { hub, url, kafka, ca_file, operator_key, recovered: opened.recovered, certificates, stop, serving })
 }
 
 /// Ready when the hub is told to stop. A sender that is gone means the same as one that spoke.

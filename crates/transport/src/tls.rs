@@ -16,7 +16,6 @@ use rustls::version::TLS13;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tradelane_keys::{CertificateError, DevelopmentCa};
 use zeroize::Zeroizing;
 
@@ -66,44 +65,8 @@ pub enum TransportError {
     Tls(#[from] TlsError),
 }
 
-impl Transport {
-    /// What takes TLS connections on `listen`; none for plain text. `now` dates a development certificate, in seconds since
-    /// the Unix epoch.
-    pub fn acceptor(
-        &self,
-        listen: SocketAddr,
-        options: &TlsOptions,
-        now: i64,
-    ) -> Result<Option<TlsAcceptor>, TransportError> {
-        let tls = match self {
-            Self::PlainLoopback if listen.ip().is_loopback() => return Ok(None),
-            Self::PlainLoopback => return Err(TransportError::PlainBeyondLoopback(listen)),
-            Self::Certificate { chain, key } => from_files(chain, key, options)?,
-            Self::Development { directory, names } => development(directory, names, options, now)?,
-        };
-        Ok(Some(TlsAcceptor(tokio_rustls::TlsAcceptor::from(Arc::new(tls)))))
-    }
-}
-
-/// Takes TLS connections.
-#[derive(Clone)]
-pub struct TlsAcceptor(tokio_rustls::TlsAcceptor);
-
-impl std::fmt::Debug for TlsAcceptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TlsAcceptor(..)")
-    }
-}
-
 /// A connection inside TLS.
 pub type Secured<S> = tokio_rustls::server::TlsStream<S>;
-
-impl TlsAcceptor {
-    /// The server's side of the handshake.
-    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<Secured<S>> {
-        self.0.accept(stream).await
-    }
-}
 
 /// SHA-256 of the certificate that the client proved to hold, if it showed one.
 pub fn client_certificate<S>(stream: &Secured<S>) -> Option<[u8; 32]> {
@@ -132,7 +95,7 @@ pub enum TlsError {
 }
 
 /// A server's configuration from two PEM files.
-fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Result<rustls::ServerConfig, TlsError> {
+pub(crate) fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Result<rustls::ServerConfig, TlsError> {
     let chain_pem = fs::read(chain).map_err(|e| TlsError::File(chain.to_owned(), e))?;
     let key_pem = Zeroizing::new(fs::read(key).map_err(|e| TlsError::File(key.to_owned(), e))?);
     let config = configuration(&chain_pem, &key_pem, options);
@@ -145,7 +108,7 @@ fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Result<rustls::
 
 /// A server's configuration from a development authority, which is made when `directory` holds none, or one for other
 /// names. `now` is in seconds since the Unix epoch. The server's own key never touches the disk.
-fn development(
+pub(crate) fn development(
     directory: &Path,
     names: &[String],
     options: &TlsOptions,

@@ -8,8 +8,8 @@ mod group_offsets;
 mod groups;
 mod offsets;
 mod produce;
-mod transactions;
 mod topics;
+mod transactions;
 pub(crate) mod versions;
 
 use std::time::Duration;

@@ -33,11 +33,18 @@ async fn serve(config: &Config, args: &Args, out: Out) -> Result<()> {
     // Signals are caught from the beginning: one that comes while the hub opens must not be lost.
     let signals = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals: {error}")));
     let (mut term, mut int) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hangup = signals(SignalKind::hangup())?;
     let started = wiring::start(config).await?;
     announce(&started, args, out)?;
-    tokio::select! {
-        _ = term.recv() => tracing::info!(target: "tradelane", "SIGTERM: stopping"),
-        _ = int.recv() => tracing::info!(target: "tradelane", "SIGINT: stopping"),
+    loop {
+        tokio::select! {
+            _ = term.recv() => { tracing::info!(target: "tradelane", "SIGTERM: stopping"); break; }
+            _ = int.recv() => { tracing::info!(target: "tradelane", "SIGINT: stopping"); break; }
+            _ = hangup.recv() => {
+                tracing::info!(target: "tradelane", "SIGHUP: reading the certificate again");
+                started.renew().await;
+            }
+        }
     }
     started.stop().await;
     tracing::info!(target: "tradelane", "stopped");
