@@ -4,8 +4,7 @@
 //! here. A destroyed key is remembered as destroyed, so that nothing decrypts with a copy that outlived it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -27,8 +26,9 @@ pub(crate) struct Keyring {
     by_id: Cache<u64, DataKeyState>,
     log_keys: Cache<u64, Arc<AeadKey>>,
     sealing: Cache<ProductId, Arc<LogKey>>,
-    /// Moves whenever data keys are destroyed or forgotten: what was fetched before may not be kept after.
-    generation: AtomicU64,
+    /// Moves whenever data keys are destroyed or forgotten, together with the caches above: what was fetched before may
+    /// not be kept after.
+    generation: RwLock<u64>,
 }
 
 impl Keyring {
@@ -40,7 +40,7 @@ impl Keyring {
             by_id: Cache::new(200_000),
             log_keys: Cache::new(10_000),
             sealing: Cache::new(10_000),
-            generation: AtomicU64::new(0),
+            generation: RwLock::default(),
         }
     }
 
@@ -139,7 +139,7 @@ impl Keyring {
     pub(crate) async fn preload_data_keys(&self, ids: impl Iterator<Item = u64>) -> Result<()> {
         for id in ids {
             while self.by_id.get(&id).is_none() {
-                let begun = self.generation.load(Ordering::SeqCst);
+                let begun = *self.generation();
                 let state = match self.store.get(id).await? {
                     KeyState::Live(stored) => {
                         DataKeyState::Live(Arc::new(DataKey::new(id, self.unwrap(&stored.scope, &stored.record)?)))
@@ -147,24 +147,32 @@ impl Keyring {
                     KeyState::Destroyed(_) => DataKeyState::Destroyed,
                     KeyState::Unknown => break,
                 };
-                self.by_id.insert(id, state);
-                // Destroyed between the store's answer and here: the copy must not outlive it.
-                if self.generation.load(Ordering::SeqCst) != begun {
-                    self.by_id.remove(&id);
+                // If it was destroyed between the store's answer and here, the copy must not outlive it.
+                let generation = self.generation();
+                if *generation == begun {
+                    self.by_id.insert(id, state);
                 }
             }
         }
         Ok(())
     }
 
+    fn generation(&self) -> RwLockReadGuard<'_, u64> {
+        self.generation.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Does work that looks up data keys; done again while it finds keys that had to be fetched first. Work stops at the
     /// first key that it misses in a record, so a round may bring new ones to light. Keys that were fetched and are
-    /// missing still are in no store.
+    /// missing still are in no store, unless an erasure emptied the cache in between.
     pub(crate) async fn with_data_keys<T>(&self, work: impl Fn(&NotingKeys<'_>) -> T) -> Result<T> {
-        let mut fetched = HashSet::new();
+        let (mut fetched, mut begun) = (HashSet::new(), *self.generation());
         loop {
             let keys = NotingKeys::new(self);
             let done = work(&keys);
+            let now = *self.generation();
+            if now != begun {
+                (fetched, begun) = (HashSet::new(), now);
+            }
             let new: Vec<u64> = keys.missing().into_iter().filter(|id| fetched.insert(*id)).collect();
             if new.is_empty() {
                 return Ok(done);
@@ -178,7 +186,8 @@ impl Keyring {
         let scope: Arc<str> = subject_scope(org).into();
         let key = KeyRef::Tag { scope: scope.to_string(), tag: *tag.as_bytes() };
         let gone = self.store.destroy(vec![key], at).await?;
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        let mut generation = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        *generation += 1;
         self.by_tag.remove(&(scope, *tag.as_bytes()));
         for tombstone in &gone {
             self.by_id.insert(tombstone.id, DataKeyState::Destroyed);
@@ -188,7 +197,8 @@ impl Keyring {
 
     /// Forgets every data key that is cached, so that the store is asked again: another node may have destroyed some.
     pub(crate) fn forget_data_keys(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        let mut generation = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        *generation += 1;
         self.by_tag.clear();
         self.by_id.clear();
     }
@@ -234,7 +244,7 @@ impl BatchKeys {
         };
         let mut all_ours = true;
         for part in new.chunks(tradelane_storage::key_store::MAX_KEYS) {
-            let begun = self.keyring.generation.load(Ordering::SeqCst);
+            let begun = *self.keyring.generation();
             let records = self.keyring.store.put_if_absent(part.iter().map(|(new, _)| new.clone()).collect()).await?;
             for ((new, key), record) in part.iter().zip(records) {
                 let key = if record.id == new.record.id {
@@ -243,13 +253,11 @@ impl BatchKeys {
                     all_ours = false;
                     Arc::new(DataKey::new(record.id, self.keyring.unwrap(&self.scope, &record)?))
                 };
-                let tag = (self.scope.clone(), new.tag);
-                self.keyring.by_id.insert(record.id, DataKeyState::Live(key.clone()));
-                self.keyring.by_tag.insert(tag.clone(), key);
                 // As in `preload_data_keys`: who was erased meanwhile is asked for again.
-                if self.keyring.generation.load(Ordering::SeqCst) != begun {
-                    self.keyring.by_id.remove(&record.id);
-                    self.keyring.by_tag.remove(&tag);
+                let generation = self.keyring.generation();
+                if *generation == begun {
+                    self.keyring.by_id.insert(record.id, DataKeyState::Live(key.clone()));
+                    self.keyring.by_tag.insert((self.scope.clone(), new.tag), key);
                 }
             }
         }

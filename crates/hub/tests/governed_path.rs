@@ -315,3 +315,29 @@ async fn explain_says_field_by_field_what_a_partner_sees_and_why() {
     let event = tradelane_hub::explain::EventRef::Stored { partition: 0, offset: 0 };
     assert!(world.hub.explain(&world.near, &product(), &"near".parse().unwrap(), None, event).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_while_others_are_erased_misses_nothing() {
+    let world = World::new().await;
+    let persons: Vec<String> = (0..60).map(|n| format!("p{n}@example.org")).collect();
+    for person in &persons {
+        world
+            .publish(&format!(r#"{{"id":"{person}","sku":"A","qty":1,"customer":{{"email":"{person}"}}}}"#))
+            .await
+            .unwrap();
+    }
+    let (hub, privacy, gone) = (world.hub.clone(), world.privacy.clone(), persons.clone());
+    let erasing = tokio::spawn(async move {
+        for person in gone.iter().skip(1) {
+            hub.erase(&privacy, person).await.unwrap();
+        }
+    });
+    while !erasing.is_finished() {
+        let own = world.read(&world.owner).await.unwrap();
+        assert_eq!(own.len(), persons.len(), "nothing of anybody is withheld");
+        assert_eq!(own[0]["customer"]["email"], "p0@example.org", "whoever stays is readable throughout");
+    }
+    erasing.await.unwrap();
+    let own = serde_json::to_string(&world.read(&world.owner).await.unwrap()).unwrap();
+    assert_eq!(own.matches("\"email\"").count(), 1);
+}
