@@ -4,6 +4,7 @@
 //! target that is missed is shown as missed, and the exit code stays 0.
 
 mod documents;
+mod http;
 mod path;
 mod render;
 
@@ -15,12 +16,27 @@ use crate::out::{Out, Tone};
 /// Options of `bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// Only figures whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Fewer rounds: quick, and less to be trusted
     #[arg(long)]
     quick: bool,
+}
+
+/// What is measured with servers of their own.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// A hub over HTTP beside a server that does what a plain service does, each a process of its own
+    Http(http::Args),
+    /// That plain server
+    #[command(hide = true)]
+    Peer {
+        /// Where it keeps what it stores
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Which side of its target a figure must be on.
@@ -85,6 +101,11 @@ const PARTS: [(&str, Part); 6] = [
 ];
 
 pub(crate) fn run(args: &Args, out: Out) -> Result<()> {
+    match &args.what {
+        Some(What::Http(http)) => return http::run(http, out),
+        Some(What::Peer { folder }) => return http::peer(folder, out),
+        None => {}
+    }
     let effort = if args.quick {
         Effort { documents: 400, rounds: 5, seconds: 0.5 }
     } else {
@@ -99,9 +120,15 @@ pub(crate) fn run(args: &Args, out: Out) -> Result<()> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    show(&figures, out);
+    Ok(())
+}
+
+/// The table, or JSON.
+fn show(figures: &[Figure], out: Out) {
     out.value(&Value::Array(figures.iter().map(Figure::to_json).collect()));
     let mut table = out.table(&["figure", "value", "target", "", "made of"]);
-    for figure in &figures {
+    for figure in figures {
         let (tone, word) = if figure.is_met() { (Tone::Good, "met") } else { (Tone::Warn, "missed") };
         table.add_row(vec![
             out.cell(Tone::Strong, figure.name),
@@ -112,7 +139,6 @@ pub(crate) fn run(args: &Args, out: Out) -> Result<()> {
         ]);
     }
     out.print(&table);
-    Ok(())
 }
 
 fn rounded(value: f64) -> String {
