@@ -18,6 +18,7 @@ async fn publish(world: &World, n: usize) -> Result<Audited<Published>> {
         product: product(),
         body: Body::One(event.into()),
         idempotency_key: Some(format!("key-{n}")),
+        partition: None,
         proceed: false,
     };
     world.hub.publish(&world.publisher, request).await

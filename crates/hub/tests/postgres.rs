@@ -49,7 +49,13 @@ impl Pair {
 }
 
 async fn publish(hub: &Hub, caller: &Caller) {
-    let request = Publish { product: product(), body: Body::One(EVENT.into()), idempotency_key: None, proceed: false };
+    let request = Publish {
+        product: product(),
+        body: Body::One(EVENT.into()),
+        idempotency_key: None,
+        proceed: false,
+        partition: None,
+    };
     hub.publish(caller, request).await.unwrap();
 }
 
