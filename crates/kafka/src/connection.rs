@@ -296,8 +296,9 @@ impl Connection {
         };
         let (rope, end) = match outcome {
             Ok((session, bytes)) => {
-                let response =
-                    SaslAuthenticateResponse::default().with_auth_bytes(bytes.into()).with_session_lifetime_ms(session);
+                let response = SaslAuthenticateResponse::default()
+                    .with_auth_bytes(bytes.into())
+                    .with_session_lifetime_ms(session);
                 (request.reply(&response)?, false)
             }
             Err(why) => {
@@ -325,8 +326,7 @@ impl Connection {
         }
         // The seat that is held goes first: renewing takes none.
         self.known = None;
-        let seat =
-            self.shared.quotas.seat(&caller).ok_or("Too many connections of this credential or organization.")?;
+        let seat = self.shared.quotas.seat(&caller).ok_or("Too many connections of this credential or organization.")?;
         let left = caller.until().millis().saturating_sub(self.shared.hub.now().millis());
         self.known = Some(Known { caller, mechanism, _seat: seat });
         self.longest.store(self.shared.limits.request, Ordering::Release);

@@ -9,7 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tradelane_hub::Hub;
-use tradelane_transport::{Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate};
+use tradelane_transport::{
+    Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate,
+};
 
 use crate::config::KafkaConfig;
 use crate::connection::Connection;
@@ -161,7 +163,13 @@ impl Server {
     }
 }
 
-async fn serve(shared: Arc<Shared>, acceptor: Option<TlsAcceptor>, stream: TcpStream, address: SocketAddr, peer: Peer) {
+async fn serve(
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    stream: TcpStream,
+    address: SocketAddr,
+    peer: Peer,
+) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
     let deadline = Instant::now() + shared.limits.authenticate;

@@ -3,14 +3,12 @@
 //! It knows no protocol, no caller and no configuration file: listeners say what they allow, and what a limit means to
 //! a peer is theirs.
 
-mod acceptor;
 mod connections;
 mod idle;
 mod rate;
 mod tls;
 
-pub use acceptor::TlsAcceptor;
 pub use connections::{Connections, Peer, Place};
 pub use idle::Idle;
 pub use rate::{Buckets, Rate, Verdict};
-pub use tls::{CA_CERTIFICATE, Secured, TlsError, TlsOptions, Transport, TransportError, client_certificate};
+pub use tls::{CA_CERTIFICATE, Secured, TlsAcceptor, TlsError, TlsOptions, Transport, TransportError, client_certificate};

@@ -3,6 +3,8 @@
 //! A listener may ask clients for a certificate. Who that is, is not decided here: the handshake proves that the client
 //! holds the key, and its digest is looked up by whoever knows the registered ones (as RFC 8705, 2.2, has it).
 
+mod acceptor;
+
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -18,6 +20,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tradelane_keys::{CertificateError, DevelopmentCa};
 use zeroize::Zeroizing;
+
+pub use acceptor::TlsAcceptor;
 
 /// The file that clients are told to trust, in a development authority's directory.
 pub const CA_CERTIFICATE: &str = "development-ca.pem";
@@ -95,7 +99,7 @@ pub enum TlsError {
 }
 
 /// A server's configuration from two PEM files.
-pub(crate) fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Result<rustls::ServerConfig, TlsError> {
+fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Result<rustls::ServerConfig, TlsError> {
     let chain_pem = fs::read(chain).map_err(|e| TlsError::File(chain.to_owned(), e))?;
     let key_pem = Zeroizing::new(fs::read(key).map_err(|e| TlsError::File(key.to_owned(), e))?);
     let config = configuration(&chain_pem, &key_pem, options);
@@ -108,7 +112,7 @@ pub(crate) fn from_files(chain: &Path, key: &Path, options: &TlsOptions) -> Resu
 
 /// A server's configuration from a development authority, which is made when `directory` holds none, or one for other
 /// names. `now` is in seconds since the Unix epoch. The server's own key never touches the disk.
-pub(crate) fn development(
+fn development(
     directory: &Path,
     names: &[String],
     options: &TlsOptions,

@@ -8,8 +8,8 @@ mod group_offsets;
 mod groups;
 mod offsets;
 mod produce;
-mod topics;
 mod transactions;
+mod topics;
 pub(crate) mod versions;
 
 use std::time::Duration;

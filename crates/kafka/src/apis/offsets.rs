@@ -125,8 +125,10 @@ pub(crate) async fn for_leader_epoch(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let response =
-                EpochEndOffset::default().with_partition(partition.partition).with_leader_epoch(-1).with_end_offset(-1);
+            let response = EpochEndOffset::default()
+                .with_partition(partition.partition)
+                .with_leader_epoch(-1)
+                .with_end_offset(-1);
             let index = u32::try_from(partition.partition).unwrap_or(u32::MAX);
             let end = match topic.topic.parse::<ProductId>() {
                 Err(_) => Err(codes::UNKNOWN_TOPIC_OR_PARTITION),

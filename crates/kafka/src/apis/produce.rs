@@ -27,7 +27,8 @@ use crate::wire::{Rope, text};
 /// Partitions that are worked on at once.
 const AT_ONCE: usize = 8;
 /// Where the hub's own limits are wider than a batch's head needs, for telling why one was refused.
-const HEAD: Limits = Limits { max_batch_bytes: usize::MAX, max_records: u32::MAX, max_decompressed: 0, max_headers: 0 };
+const HEAD: Limits =
+    Limits { max_batch_bytes: usize::MAX, max_records: u32::MAX, max_decompressed: 0, max_headers: 0 };
 
 pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
     if ask.request.version < ask.request.api.min {
@@ -52,8 +53,11 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
         // There is no answer that could tell of a failure: the end of the connection does (as in Kafka).
         return Ok(Answer { rope: None, end: failed });
     }
-    let mut topics: Vec<_> =
-        request.topic_data.into_iter().map(|topic| TopicProduceResponse::default().with_name(topic.name)).collect();
+    let mut topics: Vec<_> = request
+        .topic_data
+        .into_iter()
+        .map(|topic| TopicProduceResponse::default().with_name(topic.name))
+        .collect();
     for (topic, response) in done {
         if let Some(topic) = topics.get_mut(topic) {
             topic.partition_responses.push(response);
@@ -112,12 +116,10 @@ async fn publish(
             match ask.shared.producers.check(principal, &product, partition, sequence) {
                 Ok(in_sequence) => Some(in_sequence),
                 // Only who may publish there hears of sequences.
-                Err(code) => {
-                    return match ask.visible(topic, index) {
-                        Some(_) => response.with_error_code(code),
-                        None => response.with_error_code(unknown),
-                    };
-                }
+                Err(code) => return match ask.visible(topic, index) {
+                    Some(_) => response.with_error_code(code),
+                    None => response.with_error_code(unknown),
+                },
             }
         }
     };

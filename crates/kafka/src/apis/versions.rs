@@ -12,7 +12,10 @@ use crate::wire::{Request, Rope};
 /// Nothing is said of features: the tagged fields at their defaults stop older clients (librdkafka 2.0.2).
 pub(crate) fn answer(request: &Request, throttle: i32) -> Result<Rope, Malformed> {
     let apis = SERVED.iter().map(|api| {
-        ApiVersion::default().with_api_key(api.key as i16).with_min_version(api.advertised).with_max_version(api.max)
+        ApiVersion::default()
+            .with_api_key(api.key as i16)
+            .with_min_version(api.advertised)
+            .with_max_version(api.max)
     });
     let known = request.version <= request.api.max;
     if known {

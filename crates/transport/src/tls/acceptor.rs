@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::tls::{self, Secured, TlsError, TlsOptions, Transport, TransportError};
+use super::{Secured, TlsError, TlsOptions, Transport, TransportError, development, from_files};
 
 /// What of a file changes when it is replaced or rewritten: its place on the disk, its length and its time.
 type Stamp = Option<(u64, u64, i64, i64)>;
@@ -28,8 +28,8 @@ impl Transport {
         let tls = match self {
             Self::PlainLoopback if listen.ip().is_loopback() => return Ok(None),
             Self::PlainLoopback => return Err(TransportError::PlainBeyondLoopback(listen)),
-            Self::Certificate { chain, key } => tls::from_files(chain, key, options)?,
-            Self::Development { directory, names } => tls::development(directory, names, options, now)?,
+            Self::Certificate { chain, key } => from_files(chain, key, options)?,
+            Self::Development { directory, names } => development(directory, names, options, now)?,
         };
         let current = RwLock::new(tokio_rustls::TlsAcceptor::from(Arc::new(tls)));
         let inner = Inner { transport: self.clone(), options: options.clone(), current, seen: Mutex::new(seen) };
@@ -80,7 +80,7 @@ impl TlsAcceptor {
         let Transport::Certificate { chain, key } = &self.0.transport else { return Ok(()) };
         // Looked at before they are read: what is changed in between is found changed the next time.
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = self.0.transport.stamps();
-        let config = tls::from_files(chain, key, &self.0.options)?;
+        let config = from_files(chain, key, &self.0.options)?;
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
         Ok(())
