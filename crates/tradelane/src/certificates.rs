@@ -15,7 +15,8 @@ impl Certificates {
     /// Takes certificates whose files change, until `stop` is ready.
     pub(crate) async fn watch(self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let mut every = tokio::time::interval(EVERY);
+        // They were read just now.
+        let mut every = tokio::time::interval_at(tokio::time::Instant::now() + EVERY, EVERY);
         loop {
             tokio::select! {
                 () = &mut stop => return,
