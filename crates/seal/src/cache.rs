@@ -10,39 +10,61 @@ use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use tradelane_keys::Tag;
 
-/// The stand-ins of one record in the order of its holes.
-#[derive(Debug, Default, Clone)]
+/// The stand-ins of one record in the order of its holes, in one piece of memory: an end for each (little endian, the
+/// highest bit set if it is dropped instead), then their text.
+#[derive(Debug, Clone)]
 pub(crate) struct StandIns {
+    bytes: Arc<[u8]>,
+    count: usize,
+}
+
+/// Stand-ins as they are computed.
+#[derive(Debug, Default)]
+pub(crate) struct StandInsBuilder {
     text: Vec<u8>,
-    /// End of each in `text`, and whether it is dropped instead.
-    ends: Vec<(u32, bool)>,
+    ends: Vec<u32>,
+}
+
+const DROPPED: u32 = 1 << 31;
+
+impl StandInsBuilder {
+    pub(crate) fn push(&mut self, text: Option<&[u8]>) {
+        self.text.extend_from_slice(text.unwrap_or_default());
+        let dropped = if text.is_none() { DROPPED } else { 0 };
+        self.ends.push(self.text.len() as u32 | dropped);
+    }
+
+    pub(crate) fn finish(self) -> StandIns {
+        let mut bytes = Vec::with_capacity(self.ends.len() * 4 + self.text.len());
+        self.ends.iter().for_each(|end| bytes.extend_from_slice(&end.to_le_bytes()));
+        bytes.extend_from_slice(&self.text);
+        StandIns { bytes: bytes.into(), count: self.ends.len() }
+    }
 }
 
 impl StandIns {
-    pub(crate) fn push(&mut self, text: Option<&[u8]>) {
-        self.text.extend_from_slice(text.unwrap_or_default());
-        self.ends.push((self.text.len() as u32, text.is_none()));
-    }
-
     /// The stand-in at `index`: none if there is no such, and none inside if it is dropped.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<Option<&[u8]>> {
-        let (end, dropped) = *self.ends.get(index)?;
-        if dropped {
+        let (ends, text) = self.bytes.split_at_checked(self.count * 4)?;
+        let (ends, _) = ends.as_chunks::<4>();
+        let end = u32::from_le_bytes(*ends.get(index)?);
+        if end & DROPPED != 0 {
             return Some(None);
         }
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(end, _)| *end);
-        self.text.get(start as usize..end as usize).map(Some)
+        let before = index.checked_sub(1).and_then(|before| ends.get(before));
+        let start = before.map_or(0, |end| u32::from_le_bytes(*end) & !DROPPED);
+        text.get(start as usize..end as usize).map(Some)
     }
 
     fn weight(&self) -> u64 {
-        (self.text.len() + self.ends.len() * 8 + 128) as u64
+        (self.bytes.len() + 96) as u64
     }
 }
 
 /// A bounded map from records to their stand-ins.
 #[derive(Debug)]
-pub(crate) struct Replacements(Cache<RecordTag, Arc<StandIns>, ByBytes, BuildHasherDefault<TagHasher>>);
+pub(crate) struct Replacements(Cache<RecordTag, StandIns, ByBytes, BuildHasherDefault<TagHasher>>);
 
 impl Replacements {
     pub(crate) fn new(bytes: u64) -> Self {
@@ -51,12 +73,12 @@ impl Replacements {
     }
 
     #[inline]
-    pub(crate) fn get(&self, record: &Tag) -> Option<Arc<StandIns>> {
+    pub(crate) fn get(&self, record: &Tag) -> Option<StandIns> {
         self.0.get(&RecordTag(*record))
     }
 
     pub(crate) fn insert(&self, record: &Tag, stand_ins: StandIns) {
-        self.0.insert(RecordTag(*record), Arc::new(stand_ins));
+        self.0.insert(RecordTag(*record), stand_ins);
     }
 
     pub(crate) fn clear(&self) {
@@ -96,8 +118,8 @@ impl Hasher for TagHasher {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl Weighter<RecordTag, Arc<StandIns>> for ByBytes {
-    fn weight(&self, _: &RecordTag, stand_ins: &Arc<StandIns>) -> u64 {
+impl Weighter<RecordTag, StandIns> for ByBytes {
+    fn weight(&self, _: &RecordTag, stand_ins: &StandIns) -> u64 {
         stand_ins.weight()
     }
 }
@@ -109,11 +131,11 @@ mod tests {
     #[test]
     fn stand_ins_come_back_in_order_and_are_forgotten_on_clear() {
         let cache = Replacements::new(1 << 16);
-        let mut stand_ins = StandIns::default();
+        let mut stand_ins = StandInsBuilder::default();
         stand_ins.push(Some(b"ab"));
         stand_ins.push(None);
         stand_ins.push(Some(b"c"));
-        cache.insert(&[7; 16], stand_ins);
+        cache.insert(&[7; 16], stand_ins.finish());
         let found = cache.get(&[7; 16]).unwrap();
         assert_eq!(
             (found.get(0), found.get(1), found.get(2)),
@@ -130,9 +152,9 @@ mod tests {
         for i in 0..10_000_u64 {
             let mut tag = [0; 16];
             tag[..8].copy_from_slice(&i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
-            let mut stand_ins = StandIns::default();
+            let mut stand_ins = StandInsBuilder::default();
             stand_ins.push(Some(&[0; 100]));
-            cache.insert(&tag, stand_ins);
+            cache.insert(&tag, stand_ins.finish());
         }
         assert!(cache.0.weight() <= 1 << 16);
     }

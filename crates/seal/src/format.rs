@@ -211,6 +211,18 @@ impl Hole {
         self.place & 0xFFF
     }
 
+    /// Is the value in the skeleton?
+    #[inline(always)]
+    pub(crate) fn is_open(self) -> bool {
+        self.section() == OPEN
+    }
+
+    /// Is it a member, which goes with its name when it is dropped? An element is not.
+    #[inline(always)]
+    pub(crate) fn is_member(self) -> bool {
+        self.prefix != 0 || self.place >> 13 >= ValueKind::Member as u16
+    }
+
     #[inline(always)]
     pub(crate) fn is_last(self) -> bool {
         self.place & 0x1000 != 0

@@ -7,9 +7,9 @@
 use tradelane_tape::{Limits, Tape};
 use zeroize::Zeroize;
 
-use crate::cache::{Replacements, StandIns};
+use crate::cache::{Replacements, StandIns, StandInsBuilder};
 use crate::error::Withheld;
-use crate::format::{Body, Hole, OPEN, ValueKind};
+use crate::format::{Body, Hole, OPEN};
 use crate::key::{DataKeyState, OpeningKeys};
 use crate::mask;
 use crate::open::OpenedEvent;
@@ -77,16 +77,17 @@ impl Drop for Scratch {
 /// What is known of a section while an event is rendered.
 #[derive(Debug, Clone, Copy)]
 struct SectionState {
-    /// How far its holes have been passed.
-    cursor: u32,
-    /// Where it is in the buffer of opened sections.
+    /// Where the value of its next hole begins: in the section, and in the buffer of opened sections once it is open.
+    next: usize,
+    /// Where it ends in that buffer.
+    end: usize,
     opened: Opened,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opened {
     NotYet,
-    At(usize),
+    Yes,
     Erased,
 }
 
@@ -150,23 +151,27 @@ impl View {
     ) -> Result<Rendered, Withheld> {
         let body = event.body()?;
         scratch.sections.clear();
-        scratch.sections.resize(body.sections.len(), SectionState { cursor: 0, opened: Opened::NotYet });
+        scratch.sections.resize(body.sections.len(), SectionState { next: 0, end: 0, opened: Opened::NotYet });
         let known = cache.and_then(|cache| cache.get(event.tag()));
-        let computed = (cache.is_some() && known.is_none()).then(StandIns::default);
+        let computed = (cache.is_some() && known.is_none()).then(StandInsBuilder::default);
+        let Scratch { sections, plain, text, value_tape, .. } = scratch;
         let mut values = Values {
             event,
             body,
             keys,
             view_keys: &self.keys,
-            scratch,
+            sections,
+            plain,
+            text,
+            tape: value_tape,
             opened_to: 0,
-            known: known.as_deref(),
+            known: known.as_ref(),
             computed,
             changed: 0,
         };
         let rendered = run(splice, &body, &mut values, out)?;
         if let (Some(cache), Some(computed)) = (cache, values.computed) {
-            cache.insert(event.tag(), computed);
+            cache.insert(event.tag(), computed.finish());
         }
         Ok(rendered)
     }
@@ -174,60 +179,60 @@ impl View {
 
 /// Where the values of holes come from.
 trait Source {
-    /// Called once for each sealed hole, in order.
-    fn pass(&mut self, hole: Hole) -> Result<u32, Withheld>;
+    /// Called for each hole whose value is not asked for, in order.
+    fn pass(&mut self, hole: Hole) -> Result<(), Withheld>;
     /// The text for a hole; `None`: drop it. The flag: because it was erased.
-    fn value(&mut self, hole: Hole, offset: u32, op: Op) -> Result<(Option<&[u8]>, bool), Withheld>;
+    fn value(&mut self, hole: Hole, op: Op) -> Result<(Option<&[u8]>, bool), Withheld>;
 }
 
 /// The one loop over holes.
-#[inline]
+///
+/// What a view does is known per rule; what is left to do per hole is a look-up and one copy. It is written so that a
+/// hole that is left out, the most frequent case, costs no call and no read of what was written just before: pieces of
+/// the skeleton are short there.
+#[inline(always)]
 fn run<S: Source>(splice: &Splice, body: &Body<'_>, source: &mut S, out: &mut Vec<u8>) -> Result<Rendered, Withheld> {
     let start = out.len();
     let skeleton = body.skeleton;
-    out.reserve(skeleton.len() + 64);
+    // Room for the literals of all holes; values make their own.
+    out.reserve(skeleton.len() + 8 * body.holes.len() + SHORT);
     let mut rendered = Rendered::default();
     let mut copied = 0;
     for bytes in body.holes {
         let hole = Hole::from_bytes(bytes);
-        let RuleOp { op, class } = *splice.ops.get(usize::from(hole.rule)).ok_or(Withheld::Corrupt)?;
-        let open = hole.section() == OPEN;
-        let offset = if open { 0 } else { source.pass(hole)? };
+        let RuleOp { op, drops, class } = splice.ops.get(usize::from(hole.rule)).ok_or(Withheld::Corrupt)?;
         let at = hole.at as usize;
+        let open = hole.is_open();
         let after = if open { at + hole.len as usize } else { at };
+        if *drops && hole.is_member() {
+            source.pass(hole)?;
+            copied = leave_out(hole, skeleton, copied, after, start, out)?;
+            continue;
+        }
         let text = match op {
             Op::Reveal if open => {
-                rendered.classes.insert(class);
+                rendered.classes.insert(*class);
                 continue;
             }
-            Op::Drop => None,
-            Op::Redact => mask::redacted(hole.kind()),
+            Op::Drop | Op::Redact => {
+                source.pass(hole)?;
+                if *drops { None } else { mask::redacted(hole.kind()) }
+            }
             Op::Reveal | Op::Change(_) => {
-                let (text, erased) = source.value(hole, offset, op)?;
+                let (text, erased) = source.value(hole, *op)?;
                 rendered.erased += u32::from(erased);
                 if text.is_some() {
-                    rendered.classes.insert(class);
+                    rendered.classes.insert(*class);
                 }
                 text
             }
         };
         match text {
-            Some(text) => {
-                out.extend_from_slice(skeleton.get(copied..at).ok_or(Withheld::Corrupt)?);
-                out.extend_from_slice(text);
-                copied = after;
-            }
-            None if hole.prefix != 0 || hole.kind() == ValueKind::Member => {
-                let name = at.checked_sub(usize::from(hole.prefix)).ok_or(Withheld::Corrupt)?;
-                out.extend_from_slice(skeleton.get(copied..name).ok_or(Withheld::Corrupt)?);
-                copied = after + usize::from(hole.suffix);
-                if hole.is_last() {
-                    remove_comma(out, start);
-                }
-            }
-            None => {
-                out.extend_from_slice(skeleton.get(copied..at).ok_or(Withheld::Corrupt)?);
-                out.extend_from_slice(b"null");
+            None if hole.is_member() => copied = leave_out(hole, skeleton, copied, after, start, out)?,
+            // An element leaves its place: positions never shift.
+            text => {
+                copy(skeleton, copied, at, out)?;
+                out.extend_from_slice(text.unwrap_or(b"null"));
                 copied = after;
             }
         }
@@ -236,9 +241,59 @@ fn run<S: Source>(splice: &Splice, body: &Body<'_>, source: &mut S, out: &mut Ve
     Ok(rendered)
 }
 
-/// After the last member of an object was left out: what stands before it is the comma of a member that stayed, or the
-/// object's brace.
-fn remove_comma(out: &mut Vec<u8>, start: usize) {
+/// Copies up to a member that is left out, and answers from where to go on.
+///
+/// Its own comma, if it has one, is in its suffix. The last one of its object takes the comma of the one before it
+/// along, if that one stayed.
+#[inline(always)]
+fn leave_out(
+    hole: Hole,
+    skeleton: &[u8],
+    copied: usize,
+    after: usize,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, Withheld> {
+    let name = (hole.at as usize).checked_sub(usize::from(hole.prefix)).ok_or(Withheld::Corrupt)?;
+    let next = after + usize::from(hole.suffix);
+    if !hole.is_last() {
+        copy(skeleton, copied, name, out)?;
+        return Ok(next);
+    }
+    // Looked up where it is read from: what was just written is slow to read back.
+    match if name > copied { skeleton.get(name - 1) } else { None } {
+        Some(b',') => copy(skeleton, copied, name - 1, out)?,
+        Some(b'!'..) => copy(skeleton, copied, name, out)?,
+        _ => {
+            copy(skeleton, copied, name, out)?;
+            take_comma_back(out, start);
+        }
+    }
+    Ok(next)
+}
+
+/// Pieces up to this length are copied as one block of it, which takes two loads and stores and no call.
+const SHORT: usize = 32;
+
+/// Appends a piece of the skeleton.
+#[inline(always)]
+fn copy(skeleton: &[u8], from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Withheld> {
+    // A `to` before `from` gives a huge length, which the last arm refuses.
+    let len = to.wrapping_sub(from);
+    match skeleton.get(from..).and_then(|rest| rest.first_chunk::<SHORT>()) {
+        Some(block) if len <= SHORT => {
+            let end = out.len() + len;
+            out.extend_from_slice(block);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(skeleton.get(from..to).ok_or(Withheld::Corrupt)?),
+    }
+    Ok(())
+}
+
+/// What was written last is the comma of a member that stayed, with blanks after it, or the object's brace.
+#[inline(never)]
+fn take_comma_back(out: &mut Vec<u8>, start: usize) {
     let written = out.get(start..).unwrap_or_default();
     let blanks = written.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
     let end = out.len() - blanks;
@@ -252,11 +307,12 @@ struct NoValues;
 
 impl Source for NoValues {
     #[inline(always)]
-    fn pass(&mut self, _: Hole) -> Result<u32, Withheld> {
-        Ok(0)
+    fn pass(&mut self, _: Hole) -> Result<(), Withheld> {
+        Ok(())
     }
 
-    fn value(&mut self, _: Hole, _: u32, _: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
+    #[inline(always)]
+    fn value(&mut self, _: Hole, _: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
         // A hole whose rule reveals, but which is sealed although the rule's fields are open: not of our making.
         Err(Withheld::Corrupt)
     }
@@ -267,81 +323,102 @@ struct Values<'a, 'r> {
     body: Body<'a>,
     keys: &'a dyn OpeningKeys,
     view_keys: &'a ViewKeys,
-    scratch: &'a mut Scratch,
+    sections: &'a mut [SectionState],
+    /// Opened sections, one after the other.
+    plain: &'a mut Vec<u8>,
+    /// A changed value.
+    text: &'a mut Vec<u8>,
+    tape: &'a mut Tape,
     /// How much of the buffer of opened sections is used.
     opened_to: usize,
     known: Option<&'a StandIns>,
-    computed: Option<StandIns>,
+    computed: Option<StandInsBuilder>,
     /// Changed values so far.
     changed: usize,
 }
 
 impl Source for Values<'_, '_> {
-    #[inline]
-    fn pass(&mut self, hole: Hole) -> Result<u32, Withheld> {
-        let state = self.scratch.sections.get_mut(usize::from(hole.section())).ok_or(Withheld::Corrupt)?;
-        let offset = state.cursor;
-        state.cursor = offset.checked_add(hole.len).ok_or(Withheld::Corrupt)?;
-        Ok(offset)
+    #[inline(always)]
+    fn pass(&mut self, hole: Hole) -> Result<(), Withheld> {
+        if !hole.is_open() {
+            let state = self.sections.get_mut(usize::from(hole.section())).ok_or(Withheld::Corrupt)?;
+            state.next += hole.len as usize;
+        }
+        Ok(())
     }
 
-    fn value(&mut self, hole: Hole, offset: u32, op: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
+    #[inline(always)]
+    fn value(&mut self, hole: Hole, op: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
         let Op::Change(change) = op else {
-            let value = self.plain(hole, offset)?;
+            let value = self.plain(hole)?;
             return Ok((value, value.is_none()));
         };
         let index = self.changed;
         self.changed += 1;
         if let Some(known) = self.known {
+            self.pass(hole)?;
             return known.get(index).map(|text| (text, false)).ok_or(Withheld::Corrupt);
         }
-        self.change(hole, offset, change)
+        self.change(hole, change)
     }
 }
 
 impl Values<'_, '_> {
-    /// A hole's value as it was published; `None`: erased.
-    fn plain(&mut self, hole: Hole, offset: u32) -> Result<Option<&[u8]>, Withheld> {
-        if hole.section() == OPEN {
-            let (start, len) = (hole.at as usize, hole.len as usize);
+    /// A hole's value as it was published, and on to the next one of its section; `None`: erased.
+    #[inline(always)]
+    fn plain(&mut self, hole: Hole) -> Result<Option<&[u8]>, Withheld> {
+        let len = hole.len as usize;
+        if hole.is_open() {
+            let start = hole.at as usize;
             return self.body.skeleton.get(start..start + len).map(Some).ok_or(Withheld::Corrupt);
         }
-        let Some(base) = self.opened(hole.section())? else { return Ok(None) };
-        let start = base + offset as usize;
-        let section = self.body.section(hole.section()).ok_or(Withheld::Corrupt)?;
-        if offset.checked_add(hole.len).is_none_or(|end| end > section.len) {
+        let slot = usize::from(hole.section());
+        let mut state = self.sections.get_mut(slot).ok_or(Withheld::Corrupt)?;
+        if state.opened != Opened::Yes {
+            if state.opened == Opened::NotYet {
+                self.open(hole.section())?;
+            }
+            state = self.sections.get_mut(slot).ok_or(Withheld::Corrupt)?;
+            if state.opened == Opened::Erased {
+                return Ok(None);
+            }
+        }
+        let (start, end) = (state.next, state.next + len);
+        state.next = end;
+        if end > state.end {
             return Err(Withheld::Corrupt);
         }
-        self.scratch.plain.get(start..start + hole.len as usize).map(Some).ok_or(Withheld::Corrupt)
+        self.plain.get(start..end).map(Some).ok_or(Withheld::Corrupt)
     }
 
-    /// Where a section is in the buffer, opened now if it was not yet.
-    fn opened(&mut self, index: u16) -> Result<Option<usize>, Withheld> {
-        let slot = usize::from(index);
-        match self.scratch.sections.get(slot).ok_or(Withheld::Corrupt)?.opened {
-            Opened::At(base) => return Ok(Some(base)),
-            Opened::Erased => return Ok(None),
-            Opened::NotYet => {}
-        }
+    /// Opens a section into the buffer.
+    #[inline(never)]
+    fn open(&mut self, index: u16) -> Result<(), Withheld> {
         let section = self.body.section(index).ok_or(Withheld::Corrupt)?;
         let base = self.opened_to;
         let end = base + section.len as usize;
-        if self.scratch.plain.len() < end {
-            self.scratch.plain.resize(end, 0);
+        if self.plain.len() < end {
+            self.plain.resize(end, 0);
         }
-        let place = self.scratch.plain.get_mut(base..end).ok_or(Withheld::Corrupt)?;
+        let place = self.plain.get_mut(base..end).ok_or(Withheld::Corrupt)?;
         let live = self.event.open_section(index, &section, self.keys, place)?;
+        let state = self.sections.get_mut(usize::from(index)).ok_or(Withheld::Corrupt)?;
         if live {
             self.opened_to = end;
+            // Holes of it that were passed are behind already.
+            state.next += base;
+            state.end = end;
+            state.opened = Opened::Yes;
+        } else {
+            state.opened = Opened::Erased;
         }
-        if let Some(state) = self.scratch.sections.get_mut(slot) {
-            state.opened = if live { Opened::At(base) } else { Opened::Erased };
-        }
-        Ok(live.then_some(base))
+        Ok(())
     }
 
     /// Cold: computes a stand-in and remembers it.
-    fn change(&mut self, hole: Hole, offset: u32, change: Change) -> Result<(Option<&[u8]>, bool), Withheld> {
+    #[cold]
+    #[inline(never)]
+    fn change(&mut self, hole: Hole, change: Change) -> Result<(Option<&[u8]>, bool), Withheld> {
         let data_key = match (change, hole.section()) {
             (Change::Token, index) if index != OPEN => {
                 let section = self.body.section(index).ok_or(Withheld::Corrupt)?;
@@ -353,11 +430,11 @@ impl Values<'_, '_> {
             }
             _ => None,
         };
-        let mut text = std::mem::take(&mut self.scratch.text);
-        let mut tape = std::mem::take(&mut self.scratch.value_tape);
+        let mut text = std::mem::take(self.text);
+        let mut tape = std::mem::take(self.tape);
         text.clear();
         let view_keys = self.view_keys;
-        let plain = self.plain(hole, offset)?;
+        let plain = self.plain(hole)?;
         let erased = plain.is_none();
         let shown = plain.and_then(|raw| {
             mask::change(change, hole.kind(), raw, view_keys, data_key.as_deref(), &mut tape, &mut text)
@@ -365,8 +442,8 @@ impl Values<'_, '_> {
         if let Some(computed) = &mut self.computed {
             computed.push(shown.map(|()| text.as_slice()));
         }
-        self.scratch.value_tape = tape;
-        self.scratch.text = text;
-        Ok((shown.map(|()| self.scratch.text.as_slice()), erased))
+        *self.tape = tape;
+        *self.text = text;
+        Ok((shown.map(|()| self.text.as_slice()), erased))
     }
 }

@@ -71,6 +71,8 @@ pub(crate) struct Splice {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RuleOp {
     pub(crate) op: Op,
+    /// Whether `op` is to drop: the frequent case, as a flag of its own, which is a plain branch and no table of jumps.
+    pub(crate) drops: bool,
     /// Index into the view's classes.
     pub(crate) class: u8,
 }
@@ -172,9 +174,10 @@ impl View {
 
 impl Splice {
     fn new(rules: &Rules, decisions: Vec<Decision>, sealed: bool) -> Self {
-        let ops = decisions.iter().zip(0_u16..).map(|(decision, rule)| RuleOp {
-            op: op(rules, rule, &decision.action),
-            class: u8::try_from(decision.class).unwrap_or(u8::MAX),
+        let ops = decisions.iter().zip(0_u16..).map(|(decision, rule)| {
+            let op = op(rules, rule, &decision.action);
+            let class = u8::try_from(decision.class).unwrap_or(u8::MAX);
+            RuleOp { op, drops: op == Op::Drop, class }
         });
         let ops: Vec<RuleOp> = ops.collect();
         let needs_value = |(rule, op): (RuleId, &RuleOp)| match op.op {
