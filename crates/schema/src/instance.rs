@@ -119,10 +119,10 @@ impl<'a> json::Node<'a, OnTape> for Instance<'a> {
 
     fn string_length(&self) -> Option<u64> {
         let characters = match *self {
-            Instance::Name(name) => name.chars().count(),
+            Instance::Name(name) => characters(name),
             Instance::Value(node, _) => match node.raw_str() {
-                Some(plain) => plain.chars().count(),
-                None => node.as_str()?.chars().count(),
+                Some(plain) => characters(plain),
+                None => characters(&node.as_str()?),
             },
         };
         Some(characters as u64)
@@ -153,6 +153,26 @@ impl<'a> json::Node<'a, OnTape> for Instance<'a> {
     }
 }
 
+/// Unicode scalars of a text: its bytes but those that continue one, eight at a time, since texts of events are short.
+fn characters(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let whole: u32 = chunks.iter().map(|chunk| continuing(u64::from_le_bytes(*chunk))).sum();
+    // The last eight bytes, without those that were counted.
+    let last = match bytes.last_chunk::<8>() {
+        Some(_) if rest.is_empty() => 0,
+        Some(last) => continuing(u64::from_le_bytes(*last) >> (8 * (8 - rest.len()))),
+        None => rest.iter().fold(0, |sum, byte| sum + u32::from(byte & 0xC0 == 0x80)),
+    };
+    bytes.len() - (whole + last) as usize
+}
+
+/// Bytes of the form `10xxxxxx`.
+#[inline(always)]
+fn continuing(bytes: u64) -> u32 {
+    ((bytes >> 7) & !(bytes >> 6) & 0x0101_0101_0101_0101).count_ones()
+}
+
 #[derive(Clone, Copy)]
 pub(crate) struct Object<'a> {
     node: Node<'a>,
@@ -171,11 +191,7 @@ impl<'a> json::Object<'a, OnTape> for Object<'a> {
 
     #[inline]
     fn get(&self, key: &Name) -> Option<Instance<'a>> {
-        // A look-up passes the members one by one.
-        if !self.walk.step(1 + self.node.len() / 8) {
-            return None;
-        }
-        self.node.get_name(key).map(|value| Instance::Value(value, self.walk))
+        self.walk.get(self.node, key).map(|value| Instance::Value(value, self.walk))
     }
 
     #[inline]
@@ -242,5 +258,20 @@ impl<'a> Iterator for ElementInstances<'a> {
             return None;
         }
         Some(Instance::Value(self.elements.next()?, self.walk))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_as_scalars_whatever_their_length() {
+        for unit in ["a", "é", "€", "😀", "aé€😀"] {
+            for count in 0..40 {
+                let text: String = unit.chars().cycle().take(count).collect();
+                assert_eq!(characters(&text), count, "{text}");
+            }
+        }
     }
 }

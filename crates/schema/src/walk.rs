@@ -11,7 +11,7 @@
 
 use serde_json::{Map, Value};
 use std::cell::{Cell, OnceCell};
-use tradelane_tape::{Kind, Node};
+use tradelane_tape::{Kind, Name, Node};
 
 pub(crate) struct Walk<'a> {
     root: Node<'a>,
@@ -20,6 +20,8 @@ pub(crate) struct Walk<'a> {
     errors: Cell<u32>,
     /// Errors made before exhaustion.
     sound: Cell<u32>,
+    /// The object of the last look-up that found something, and what it found: the next is likely for the next member.
+    last: Cell<(u32, u32)>,
     outline: OnceCell<Value>,
 }
 
@@ -39,6 +41,7 @@ impl<'a> Walk<'a> {
             steps: Cell::new(Self::STEPS + nodes * Self::STEPS_PER_NODE),
             errors: Cell::new(0),
             sound: Cell::new(u32::MAX),
+            last: Cell::new((u32::MAX, 0)),
             outline: OnceCell::new(),
         }
     }
@@ -53,6 +56,19 @@ impl<'a> Walk<'a> {
         } else {
             self.exhaust()
         }
+    }
+
+    /// The value of a member. A look-up passes the members one by one, unless it is for the member after the last found.
+    #[inline]
+    pub(crate) fn get(&self, object: Node<'a>, name: &Name) -> Option<Node<'a>> {
+        if !self.step(1 + object.len() / 8) {
+            return None;
+        }
+        let (of, value) = self.last.get();
+        let previous = if of == object.index() { value } else { object.index() };
+        let found = object.get_name_after(name, previous)?;
+        self.last.set((object.index(), found.index()));
+        Some(found)
     }
 
     #[cold]

@@ -5,13 +5,14 @@
 //!   target/release/examples/instructions masked 1000
 //! ```
 //!
-//! The first argument is `copy`, `masked`, `one`, `pseudonyms`, `parse`, `seal` or `subjects`; a third, `large`, takes
-//! documents of 8 KiB.
+//! The first argument is `copy`, `masked`, `one`, `pseudonyms`, `parse`, `validate`, `locate`, `seal`, `subjects` or
+//! `governed` (parse, validate, locate, seal); a third, `large`, takes documents of 8 KiB.
 
 use std::sync::Arc;
 
 use tradelane_keys::SecretBytes;
 use tradelane_model::{Action, Class, ViewSpec};
+use tradelane_schema::Schema;
 use tradelane_seal::bench_docs::{self, KINDS, Size};
 use tradelane_seal::{OpenedEvent, ProductContext, Rules, Scratch, SubjectTagger, View, ViewKeys};
 use tradelane_tape::{Limits, Tape};
@@ -33,6 +34,7 @@ fn main() {
         .iter()
         .map(|rules| View::compile(rules, rules, &spec(&what), view_keys(&secret)).expect("compiles"))
         .collect();
+    let schemas: Vec<Schema> = (0..KINDS).map(|kind| schema(&bench_docs::document(kind, size, kind as u64))).collect();
     let mut tape = Tape::new();
     let mut records = Vec::new();
     for number in 0..64_u64 {
@@ -60,6 +62,20 @@ fn main() {
         out.clear();
         match what.as_str() {
             "copy" => out.extend_from_slice(json),
+            "validate" => {
+                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
+                assert!(schemas[*kind].is_valid(doc.root()));
+            }
+            "locate" => {
+                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
+                std::hint::black_box(rules[*kind].locate(doc, &tagger).expect("located"));
+            }
+            "governed" => {
+                let doc = tape.parse(json, &Limits::EVENT).expect("valid");
+                assert!(schemas[*kind].is_valid(doc.root()));
+                let located = rules[*kind].locate(doc, &tagger).expect("located");
+                located.seal(&product, &keys.log, &keys, &mut out).expect("sealed");
+            }
             "seal" | "subjects" => {
                 let doc = tape.parse(json, &Limits::EVENT).expect("valid");
                 let located = rules[*kind].locate(doc, &tagger).expect("located");
@@ -79,6 +95,11 @@ fn main() {
 #[inline(never)]
 fn measured(rounds: usize, mut work: impl FnMut(usize)) {
     (0..rounds).for_each(&mut work);
+}
+
+fn schema(sample: &[u8]) -> Schema {
+    let sample = serde_json::from_slice(sample).expect("JSON");
+    Schema::compile(&bench_docs::schema_like(&sample)).expect("a schema")
 }
 
 fn spec(what: &str) -> ViewSpec {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tradelane_keys::{AeadKey, SecretBytes};
 use tradelane_model::Class;
 use tradelane_model::pattern::Pattern;
@@ -156,6 +156,29 @@ pub fn document(kind: usize, size: Size, number: u64) -> Vec<u8> {
     }
     out.push_str("]}");
     out.into_bytes()
+}
+
+/// A schema that names every member of a sample, its type, and that it must be there: what contracts ask for.
+pub fn schema_like(sample: &Value) -> Value {
+    match sample {
+        Value::Object(members) => {
+            let properties: Map<String, Value> =
+                members.iter().map(|(name, value)| (name.clone(), schema_like(value))).collect();
+            let required: Vec<&String> = members.keys().collect();
+            json!({"type": "object", "properties": properties, "required": required})
+        }
+        Value::Array(elements) => match elements.first() {
+            Some(first) => json!({"type": "array", "items": schema_like(first)}),
+            None => json!({"type": "array"}),
+        },
+        Value::String(text) if text.ends_with('Z') && text.contains('T') => {
+            json!({"type": "string", "format": "date-time"})
+        }
+        Value::String(_) => json!({"type": "string", "maxLength": 2000}),
+        Value::Number(_) => json!({"type": "number"}),
+        Value::Bool(_) => json!({"type": "boolean"}),
+        Value::Null => json!({}),
+    }
 }
 
 /// What gateways do: parse to a DOM, take out what is classified, serialize.

@@ -1,7 +1,7 @@
 //! The keys that sealing and opening need, as the hub hands them in.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tradelane_keys::{AeadKey, Nonce, SecretBytes, hkdf};
@@ -91,14 +91,25 @@ pub struct LogKey {
     id: u64,
     cipher: Arc<AeadKey>,
     salts: AeadKey,
+    /// The last block of salts: events that are sealed one after the other share it.
+    drawn: Mutex<Option<SaltBlock>>,
     next: AtomicU64,
 }
+
+/// Salts of counters that follow each other.
+struct SaltBlock {
+    number: u64,
+    salts: [Nonce; SALTS as usize],
+}
+
+/// Salts in a block.
+const SALTS: u64 = 16;
 
 impl LogKey {
     /// Takes a secret that was drawn for this purpose just now.
     pub fn new(id: u64, fresh: &SecretBytes<32>) -> Self {
         let salts = AeadKey::new(&hkdf(fresh.expose(), &[b"tradelane/log-key/v1", b"salts"]));
-        Self { id, cipher: Arc::new(Self::opening_cipher(fresh)), salts, next: AtomicU64::new(0) }
+        Self { id, cipher: Arc::new(Self::opening_cipher(fresh)), salts, drawn: Mutex::new(None), next: AtomicU64::new(0) }
     }
 
     /// What [`OpeningKeys::log_key`] answers for the stored secret of a log key.
@@ -136,12 +147,23 @@ impl LogKey {
         &self.cipher
     }
 
-    /// The salt of an event: 96 bits of AES key stream under a key of their own at this counter, which no one can tell
-    /// from random bits, without a lock or a system call.
+    /// The salt of an event: 96 bits of AES key stream under a key of their own, which no one can tell from random bits,
+    /// without a system call. The nonce is the number of the counter's block, the place in the stream the counter's in
+    /// its block: each counter has bits of its own, whichever thread asks.
     pub(crate) fn salt(&self, counter: u64) -> Nonce {
-        let mut salt = [0; 12];
-        self.salts.seal_in_place_detached(&counter_nonce(counter), &[], &mut salt);
-        salt
+        let number = counter / SALTS;
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let block = match &*drawn {
+            Some(block) if block.number == number => block,
+            _ => drawn.insert(self.draw(number)),
+        };
+        block.salts.get((counter % SALTS) as usize).copied().expect("a remainder is within the block")
+    }
+
+    fn draw(&self, number: u64) -> SaltBlock {
+        let mut salts = [[0; 12]; SALTS as usize];
+        self.salts.seal_in_place_detached(&counter_nonce(number), &[], salts.as_flattened_mut());
+        SaltBlock { number, salts }
     }
 }
 
@@ -162,12 +184,16 @@ pub(crate) fn counter_nonce(counter: u64) -> Nonce {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn a_log_key_never_gives_a_counter_twice_and_stops_at_its_cap() {
-        let key = LogKey::new(1, &SecretBytes::random());
+        let secret = SecretBytes::random();
+        let key = LogKey::new(1, &secret);
         assert_eq!((key.take(), key.take()), (Some(0), Some(1)));
-        assert_ne!(key.salt(0), key.salt(1));
+        let salts: HashSet<_> = (0..100).map(|counter| key.salt(counter)).collect();
+        assert_eq!(salts.len(), 100);
+        assert_eq!(key.salt(3), LogKey::new(2, &secret).salt(3), "a counter's salt is its own, in whatever order");
         key.next.store(LOG_KEY_CAP - 1, Ordering::Relaxed);
         assert_eq!(key.take(), Some(LOG_KEY_CAP - 1));
         assert_eq!(key.take(), None);

@@ -175,7 +175,11 @@ impl<'d> Walk<'_, 'd> {
         let rules = self.rules;
         let mut members = node.members();
         while let Some((key, value)) = members.next() {
-            let child = place.member(key).or(place.any_property);
+            let child = match place.member(key) {
+                Some((_, true)) => continue,
+                Some((child, false)) => Some(child),
+                None => place.any_property,
+            };
             let known = child.and_then(|child| Some((child, rules.place(child)?)));
             let verdict = known.map(|(child, place)| rules.decide(child, place, value.kind()));
             if verdict == Some(Verdict::Public) {

@@ -51,11 +51,20 @@ pub(crate) struct PlaceRule {
     pub(crate) required: bool,
     /// In the order of their names.
     properties: Vec<(Box<str>, u32)>,
-    /// Open-addressed: hash of the name, and its index among the properties plus one. At most half full, so that a search
-    /// always meets an empty slot.
-    table: Vec<(u32, u32)>,
+    /// Open-addressed, at most half full, so that a search always meets an empty slot.
+    table: Vec<Slot>,
     pub(crate) any_property: Option<u32>,
     pub(crate) items: Option<u32>,
+}
+
+/// Where a property is found by the hash of its name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    hash: u32,
+    /// Index among the properties plus one; 0: empty.
+    index: u32,
+    /// Its values are public whatever they are: there is nothing to look at.
+    plain: bool,
 }
 
 /// A contract's shape, compiled for locating, with the number by which records refer to it.
@@ -167,19 +176,19 @@ impl PlaceRule {
         self.properties.iter().find(|(known, _)| **known == *name).map(|(_, place)| *place)
     }
 
-    /// The place of a member, if the contract names it.
-    #[inline]
-    pub(crate) fn member(&self, key: Key<'_>) -> Option<u32> {
+    /// The place of a member, if the contract names it, and whether all values there are public.
+    #[inline(always)]
+    pub(crate) fn member(&self, key: Key<'_>) -> Option<(u32, bool)> {
         let hash = key.hash();
         let mask = self.table.len().wrapping_sub(1);
-        let mut slot = hash as usize & mask;
+        let mut at = hash as usize & mask;
         loop {
-            let (known, index) = *self.table.get(slot)?;
-            let (name, place) = self.properties.get((index as usize).checked_sub(1)?)?;
-            if known == hash && key.eq_str(name) {
-                return Some(*place);
+            let slot = self.table.get(at)?;
+            let (name, place) = self.properties.get((slot.index as usize).wrapping_sub(1))?;
+            if slot.hash == hash && key.eq_str(name) {
+                return Some((*place, slot.plain));
             }
-            slot = (slot + 1) & mask;
+            at = (at + 1) & mask;
         }
     }
 
@@ -291,8 +300,13 @@ impl Compiler<'_> {
         };
         let any_property = below(&place.any_property, Segment::AnyProperty)?;
         let items = below(&place.items, Segment::Items)?;
+        let plain = |place: u32| {
+            let place = self.places.get(place as usize);
+            place.is_some_and(|place| place.leaf && place.handling == Handling::Public && place.types == Types::ANY)
+        };
+        let table = table_of(&properties, plain);
         if let Some(rule) = self.places.get_mut(index) {
-            rule.table = table_of(&properties);
+            rule.table = table;
             rule.properties = properties;
             rule.any_property = any_property;
             rule.items = items;
@@ -322,17 +336,17 @@ impl Compiler<'_> {
     }
 }
 
-fn table_of(properties: &[(Box<str>, u32)]) -> Vec<(u32, u32)> {
-    let mut table = vec![(0, 0); (properties.len() * 2).next_power_of_two()];
+fn table_of(properties: &[(Box<str>, u32)], plain: impl Fn(u32) -> bool) -> Vec<Slot> {
+    let mut table = vec![Slot::default(); (properties.len() * 2).next_power_of_two()];
     let mask = table.len() - 1;
-    for ((name, _), index) in properties.iter().zip(1..) {
+    for ((name, place), index) in properties.iter().zip(1..) {
         let hash = Name::new(name).hash();
-        let mut slot = hash as usize & mask;
-        while table.get(slot).is_some_and(|(_, taken)| *taken != 0) {
-            slot = (slot + 1) & mask;
+        let mut at = hash as usize & mask;
+        while table.get(at).is_some_and(|slot| slot.index != 0) {
+            at = (at + 1) & mask;
         }
-        if let Some(free) = table.get_mut(slot) {
-            *free = (hash, index);
+        if let Some(free) = table.get_mut(at) {
+            *free = Slot { hash, index, plain: plain(*place) };
         }
     }
     table

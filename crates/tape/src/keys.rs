@@ -92,6 +92,25 @@ pub(crate) fn contents(json: &[u8], entry: Entry) -> &[u8] {
     json.get(entry.start as usize + 1..(entry.end as usize).wrapping_sub(1)).unwrap_or_default()
 }
 
+/// Whether two names are the same bytes. Names are short: two loads that may overlap beat a call.
+#[inline(always)]
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        4..=8 => equal_ends::<4>(a, b),
+        9..=16 => equal_ends::<8>(a, b),
+        _ => a == b,
+    }
+}
+
+/// For `N` to `2 N` bytes.
+#[inline(always)]
+fn equal_ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    a.first_chunk::<N>() == b.first_chunk::<N>() && a.last_chunk::<N>() == b.last_chunk::<N>()
+}
+
 fn as_text(json: &[u8], entry: Entry) -> &str {
     // The document was checked as a whole; this is for names with escapes only.
     std::str::from_utf8(contents(json, entry)).unwrap_or_default()
@@ -100,7 +119,7 @@ fn as_text(json: &[u8], entry: Entry) -> &str {
 /// Whether two names are the same once decoded.
 pub(crate) fn same(json: &[u8], a: Entry, b: Entry) -> bool {
     if (a.meta | b.meta) & ESCAPED == 0 {
-        return contents(json, a) == contents(json, b);
+        return equal(contents(json, a), contents(json, b));
     }
     text::decoded(as_text(json, a)).eq(text::decoded(as_text(json, b)))
 }
@@ -179,6 +198,20 @@ mod tests {
             for surroundings in ["", "\"", "\":[1,2,3,4,5,6,7,8,9]", "\u{7F}"] {
                 let text = format!("{{\"{name}{surroundings}");
                 assert_eq!(hash(text.as_bytes(), 2, len), alone, "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_equal_if_all_their_bytes_are() {
+        let name: Vec<u8> = (b'a'..=b'z').collect();
+        for len in 0..name.len() {
+            let mut other = name[..len].to_vec();
+            assert!(equal(&name[..len], &other) && !equal(&name[..len + 1], &other));
+            for i in 0..len {
+                other[i] ^= 1;
+                assert!(!equal(&name[..len], &other), "{len} bytes, the one at {i} differs");
+                other[i] ^= 1;
             }
         }
     }

@@ -2,7 +2,7 @@
 //! own bytes; only strings with escapes allocate when they are read.
 
 use crate::entry::*;
-use crate::keys::Name;
+use crate::keys::{self, Name};
 use crate::text;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -260,6 +260,22 @@ impl<'a> Node<'a> {
         self.members().find(|(key, _)| key.entry.link == hash && key.eq_str(name.as_str())).map(|(_, value)| value)
     }
 
+    /// As [`Node::get_name`], looking first at the member after `previous`: the index of a value that this object gave,
+    /// or its own. Look-ups in the order of the document take no search then.
+    #[inline]
+    pub fn get_name_after(self, name: &Name, previous: u32) -> Option<Node<'a>> {
+        let at = if previous == self.index { previous + 1 } else { self.doc.entry(previous).link };
+        let end = self.entry().link;
+        if at > self.index && at < end {
+            let entry = self.doc.entry(at);
+            let key = Key { doc: self.doc, entry, index: at };
+            if entry.link == name.hash() && entry.kind() == NAME && key.eq_str(name.as_str()) {
+                return Some(Node { doc: self.doc, index: at + 1 });
+            }
+        }
+        self.get_name(name)
+    }
+
     /// The element at `i`, if this is an array that has it. Linear in `i`.
     #[inline]
     pub fn at(self, i: usize) -> Option<Node<'a>> {
@@ -320,7 +336,10 @@ impl<'a> Key<'a> {
     /// Whether the decoded name is `text`. Never allocates.
     #[inline]
     pub fn eq_str(self, text: &str) -> bool {
-        is_text(self.doc.contents(self.entry), self.entry, text)
+        if self.entry.has(ESCAPED) {
+            return is_text(self.doc.contents(self.entry), self.entry, text);
+        }
+        keys::equal(keys::contents(self.doc.bytes(), self.entry), text.as_bytes())
     }
 }
 

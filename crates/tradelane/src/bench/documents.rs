@@ -1,6 +1,6 @@
 //! What is measured on: generated events, a JSON Schema that fits them, and a contract for a hub.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tradelane_model::Shape;
 use tradelane_seal::bench_docs::{self, Size};
 
@@ -22,29 +22,6 @@ pub(super) fn best(effort: Effort, mut work: impl FnMut(usize)) -> f64 {
         best = best.min(watch.elapsed().as_nanos() as f64);
     }
     best / effort.documents as f64
-}
-
-/// A schema that names every member of a sample, its type, and that it must be there: what contracts ask for.
-pub(super) fn schema_like(sample: &Value) -> Value {
-    match sample {
-        Value::Object(members) => {
-            let properties: Map<String, Value> =
-                members.iter().map(|(name, value)| (name.clone(), schema_like(value))).collect();
-            let required: Vec<&String> = members.keys().collect();
-            json!({"type": "object", "properties": properties, "required": required})
-        }
-        Value::Array(elements) => match elements.first() {
-            Some(first) => json!({"type": "array", "items": schema_like(first)}),
-            None => json!({"type": "array"}),
-        },
-        Value::String(text) if text.ends_with('Z') && text.contains('T') => {
-            json!({"type": "string", "format": "date-time"})
-        }
-        Value::String(_) => json!({"type": "string", "maxLength": 2000}),
-        Value::Number(_) => json!({"type": "number"}),
-        Value::Bool(_) => json!({"type": "boolean"}),
-        Value::Null => json!({}),
-    }
 }
 
 /// An organization with one product of kind 0, and a partner that sees nothing classified.

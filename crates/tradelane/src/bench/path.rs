@@ -14,11 +14,11 @@ use tradelane_keys::{AtRest, SecretBytes, SigningKey};
 use tradelane_model::organization::CredentialKind;
 use tradelane_model::{Grant, ProductId, Timestamp};
 use tradelane_policy::{Action, Authorizer, Epochs, Permit, Request, Resource};
-use tradelane_seal::bench_docs::{self, Size};
+use tradelane_seal::bench_docs::{self, Size, schema_like};
 use tradelane_storage::sqlite::{LogOptions, SqliteLog};
 use tradelane_storage::{Append, EventLog, StreamId};
 
-use super::documents::{network, people, schema_like};
+use super::documents::{network, people};
 use super::{Effort, Figure, Target};
 use crate::failure::{Failure, Result};
 use crate::stopwatch::Stopwatch;

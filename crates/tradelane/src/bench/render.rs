@@ -9,11 +9,11 @@ use tradelane_keys::SecretBytes;
 use tradelane_model::{Action, Class, ViewSpec};
 use tradelane_schema::Schema;
 use tradelane_schema::bench_peer::Peer;
-use tradelane_seal::bench_docs::{self, KINDS, Size};
+use tradelane_seal::bench_docs::{self, KINDS, Size, schema_like};
 use tradelane_seal::{OpenedEvent, ProductContext, Rules, Scratch, SubjectTagger, View, ViewKeys};
 use tradelane_tape::{Limits, Tape};
 
-use super::documents::{best, documents, schema_like};
+use super::documents::{best, documents};
 use super::{Effort, Figure, Target};
 use crate::failure::{Failure, Result};
 
