@@ -334,7 +334,7 @@ impl<'a> Key<'a> {
     }
 
     /// Whether the decoded name is `text`. Never allocates.
-    #[inline]
+    #[inline(always)]
     pub fn eq_str(self, text: &str) -> bool {
         if self.entry.has(ESCAPED) {
             return is_text(self.doc.contents(self.entry), self.entry, text);
