@@ -1,8 +1,8 @@
 //! The keys that sealing and opening need, as the hub hands them in.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tradelane_keys::{AeadKey, Nonce, SecretBytes, hkdf};
 
@@ -109,7 +109,13 @@ impl LogKey {
     /// Takes a secret that was drawn for this purpose just now.
     pub fn new(id: u64, fresh: &SecretBytes<32>) -> Self {
         let salts = AeadKey::new(&hkdf(fresh.expose(), &[b"tradelane/log-key/v1", b"salts"]));
-        Self { id, cipher: Arc::new(Self::opening_cipher(fresh)), salts, drawn: Mutex::new(None), next: AtomicU64::new(0) }
+        Self {
+            id,
+            cipher: Arc::new(Self::opening_cipher(fresh)),
+            salts,
+            drawn: Mutex::new(None),
+            next: AtomicU64::new(0),
+        }
     }
 
     /// What [`OpeningKeys::log_key`] answers for the stored secret of a log key.
