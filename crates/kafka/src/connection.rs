@@ -19,6 +19,7 @@ use tradelane_transport::Peer;
 
 use crate::apis::{self, Answer, Ask, Quiet, holder};
 use crate::codes;
+use crate::engine::{self, Way};
 use crate::frames::{Frame, Frames, NoFrame};
 use crate::quota::{Of, Seat};
 use crate::sasl::{Exchange, MECHANISMS, Mechanism, Step};
@@ -50,6 +51,8 @@ pub(crate) struct Connection {
     known: Option<Known>,
     exchange: Option<Exchange>,
     longest: Arc<AtomicUsize>,
+    /// To the cluster, if records are kept by one.
+    way: Option<Way>,
 }
 
 /// What goes on after a request.
@@ -61,9 +64,11 @@ enum Next {
 }
 
 impl Connection {
-    pub(crate) fn new(shared: Arc<Shared>, peer: Peer, host: String) -> Self {
+    /// `node` is the broker that the connection's port stands for; none: any.
+    pub(crate) fn new(shared: Arc<Shared>, peer: Peer, host: String, node: Option<i32>) -> Self {
+        let way = shared.upstream.as_ref().map(|cluster| Way::new(Arc::clone(cluster), node));
         let longest = Arc::new(AtomicUsize::new(shared.limits.small_request));
-        Self { shared, peer, host, known: None, exchange: None, longest }
+        Self { shared, peer, host, known: None, exchange: None, longest, way }
     }
 
     /// Takes the client certificate for who it is, if it is a registered one. With any other, SASL is still to come.
@@ -229,7 +234,7 @@ impl Connection {
             Key::SaslHandshake => self.handshake(request),
             Key::SaslAuthenticate => self.authenticate(request).await,
             Key::ApiVersions => {
-                let rope = apis::versions::answer(request, 0)?;
+                let rope = apis::versions::answer(request, 0, self.shared.upstream.as_deref())?;
                 Ok(Next::Answered(Answer::of(rope), Quiet::default()))
             }
             key if self.known.is_none() => {
@@ -251,7 +256,10 @@ impl Connection {
         let mut quiet = Quiet::default();
         let ask = Ask { shared, caller, request, host: &self.host, ended };
         ask.charge(Of::Requests, 1, &mut quiet);
-        let answer = apis::answer(&ask, &mut quiet).await?;
+        let answer = match &self.way {
+            Some(way) => engine::answer(&ask, way, &mut quiet).await?,
+            None => apis::answer(&ask, &mut quiet).await?,
+        };
         if !quiet.time().is_zero() {
             shared.metrics.throttled.with_label_values(&[request.api.name]).inc();
         }
@@ -296,9 +304,8 @@ impl Connection {
         };
         let (rope, end) = match outcome {
             Ok((session, bytes)) => {
-                let response = SaslAuthenticateResponse::default()
-                    .with_auth_bytes(bytes.into())
-                    .with_session_lifetime_ms(session);
+                let response =
+                    SaslAuthenticateResponse::default().with_auth_bytes(bytes.into()).with_session_lifetime_ms(session);
                 (request.reply(&response)?, false)
             }
             Err(why) => {
@@ -310,8 +317,8 @@ impl Connection {
     }
 
     fn refused(&self, error: &HubError) -> &'static str {
-        let (host, code) = (&self.host, error.code);
-        tracing::info!(target: "tradelane::kafka", %host, %code, "a credential was refused");
+        let (host, code, cause) = (&self.host, error.code, error.cause.as_deref().unwrap_or_default());
+        tracing::info!(target: "tradelane::kafka", %host, %code, cause, "a credential was refused");
         REFUSED
     }
 
@@ -326,7 +333,8 @@ impl Connection {
         }
         // The seat that is held goes first: renewing takes none.
         self.known = None;
-        let seat = self.shared.quotas.seat(&caller).ok_or("Too many connections of this credential or organization.")?;
+        let seat =
+            self.shared.quotas.seat(&caller).ok_or("Too many connections of this credential or organization.")?;
         let left = caller.until().millis().saturating_sub(self.shared.hub.now().millis());
         self.known = Some(Known { caller, mechanism, _seat: seat });
         self.longest.store(self.shared.limits.request, Ordering::Release);

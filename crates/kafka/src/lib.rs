@@ -11,6 +11,7 @@ mod apis;
 mod codes;
 pub mod config;
 mod connection;
+mod engine;
 mod frames;
 mod metrics;
 mod offsets;
@@ -41,4 +42,5 @@ pub fn served() -> Vec<(i16, &'static str, bool, bool)> {
 }
 
 pub use config::{KafkaConfig, KafkaLimits, Rate, Transport};
+pub use engine::config::{Login, LoginMechanism, Password, UpstreamConfig};
 pub use serve::{Observer, ServeError, Server};

@@ -24,7 +24,11 @@ impl Metrics {
             registry: Registry::new(),
             requests: by("tradelane_kafka_requests_total", "Requests answered.", "api")?,
             throttled: by("tradelane_kafka_throttled_total", "Answers that told the client to be quiet.", "api")?,
-            refused: by("tradelane_kafka_connections_refused_total", "Connections that were ended, by reason.", "reason")?,
+            refused: by(
+                "tradelane_kafka_connections_refused_total",
+                "Connections that were ended, by reason.",
+                "reason",
+            )?,
             connections: IntGauge::new("tradelane_kafka_connections", "Open connections.")?,
             bytes_in: IntCounter::new("tradelane_kafka_bytes_in_total", "Bytes of requests.")?,
             bytes_out: IntCounter::new("tradelane_kafka_bytes_out_total", "Bytes of answers.")?,

@@ -76,8 +76,14 @@ impl KeptOffsets {
 impl OffsetStore for KeptOffsets {
     async fn scopes(&self) -> Result<Vec<String>, StoreError> {
         let mut scopes = std::collections::BTreeSet::new();
-        self.walk(MARKS, PAGE_OF_MARKS, &[], |scope, _, _| { scopes.insert(scope.to_owned()); }).await?;
-        self.walk(OFFSETS, PAGE_OF_OFFSETS, &[], |scope, _, _| { scopes.insert(scope.to_owned()); }).await?;
+        self.walk(MARKS, PAGE_OF_MARKS, &[], |scope, _, _| {
+            scopes.insert(scope.to_owned());
+        })
+        .await?;
+        self.walk(OFFSETS, PAGE_OF_OFFSETS, &[], |scope, _, _| {
+            scopes.insert(scope.to_owned());
+        })
+        .await?;
         Ok(scopes.into_iter().collect())
     }
 
@@ -86,7 +92,8 @@ impl OffsetStore for KeptOffsets {
         let mut groups = BTreeMap::new();
         let offsets = |_: &str, group: &str, _: &Bytes| drop(groups.insert(group.to_owned(), None));
         self.walk(OFFSETS, PAGE_OF_OFFSETS, &prefix, offsets).await?;
-        let marks = |_: &str, group: &str, value: &Bytes| drop(groups.insert(group.to_owned(), read_mark(value.clone())));
+        let marks =
+            |_: &str, group: &str, value: &Bytes| drop(groups.insert(group.to_owned(), read_mark(value.clone())));
         self.walk(MARKS, PAGE_OF_MARKS, &prefix, marks).await?;
         Ok(groups.into_iter().map(|(group, mark)| StoredGroup { group, mark }).collect())
     }

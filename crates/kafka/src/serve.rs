@@ -1,20 +1,24 @@
 //! The accept loop: connections in, within limits; TLS 1.3; and an orderly end. It knows nothing of requests.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tradelane_hub::Hub;
 use tradelane_transport::{
-    Connections, Idle, Peer, TlsAcceptor, TlsOptions, TransportError, client_certificate,
+    Connections, Idle, Peer, TlsAcceptor, TlsConnector, TlsOptions, TransportError, client_certificate,
 };
 
 use crate::config::KafkaConfig;
 use crate::connection::Connection;
+use crate::engine::config::UpstreamConfig;
+use crate::engine::{Cluster, Down};
 use crate::shared::Shared;
 
 /// After an accept that failed for want of files or memory, the next waits this long.
@@ -36,11 +40,22 @@ pub enum ServeError {
     /// The certificate or key cannot be used, or plain text was wanted beyond loopback.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The cluster cannot be reached, or refuses the hub's own user.
+    #[error("the Kafka cluster cannot be used: {0}")]
+    Upstream(String),
+}
+
+impl From<Down> for ServeError {
+    fn from(down: Down) -> Self {
+        Self::Upstream(down.to_string())
+    }
 }
 
 /// A listener that is bound and not yet serving.
 pub struct Server {
-    listener: TcpListener,
+    address: SocketAddr,
+    /// One for all that come first, and one for each broker of the cluster behind, by its number.
+    listeners: Vec<(Option<i32>, TcpListener)>,
     acceptor: Option<TlsAcceptor>,
     shared: Arc<Shared>,
     connections: Arc<Connections>,
@@ -48,7 +63,7 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -76,6 +91,16 @@ impl Observer {
 impl Server {
     /// Takes the address and reads or makes the certificate. Needs a Tokio runtime.
     pub async fn bind(config: KafkaConfig, hub: Hub) -> Result<Self, ServeError> {
+        Self::bind_with(config, None, hub).await
+    }
+
+    /// The same in front of a cluster of Apache Kafka, which keeps the records, groups and transactions. Takes a port for
+    /// each broker as well, on the same address.
+    pub async fn in_front_of(upstream: UpstreamConfig, config: KafkaConfig, hub: Hub) -> Result<Self, ServeError> {
+        Self::bind_with(config, Some(upstream), hub).await
+    }
+
+    async fn bind_with(config: KafkaConfig, upstream: Option<UpstreamConfig>, hub: Hub) -> Result<Self, ServeError> {
         let options = TlsOptions { alpn: Vec::new(), client_certificates: true };
         let acceptor = config.transport.acceptor(config.listen, &options, hub.now().seconds())?;
         let listener = TcpListener::bind(config.listen).await.map_err(|e| ServeError::Listen(config.listen, e))?;
@@ -87,18 +112,34 @@ impl Server {
         };
         let port = if config.advertised_port == 0 { address.port() } else { config.advertised_port };
         let connections = Connections::new(config.limits.connections, config.limits.connections_per_peer);
-        let shared = Arc::new(Shared::new(hub, config.limits, host, port)?);
-        Ok(Self { listener, acceptor, shared, connections })
+        let mut nodes = Vec::new();
+        let upstream = match upstream {
+            None => None,
+            Some(upstream) => {
+                nodes = node_listeners(address.ip(), &upstream).await?;
+                Some(Arc::new(cluster_behind(upstream, &host, &nodes).await?))
+            }
+        };
+        let shared = Arc::new(Shared::new(hub, config.limits, host, port, upstream)?);
+        let nodes = nodes.into_iter().map(|(node, listener)| (Some(node), listener));
+        let listeners = nodes.chain([(None, listener)]).collect();
+        Ok(Self { address, listeners, acceptor, shared, connections })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        Ok(self.address)
     }
 
     /// What takes its TLS connections, for telling it to read its certificate again. None without TLS.
     pub fn acceptor(&self) -> Option<TlsAcceptor> {
         self.acceptor.clone()
+    }
+
+    /// The ports that stand for brokers of the cluster behind, by the brokers' numbers.
+    pub fn node_ports(&self) -> BTreeMap<i32, u16> {
+        let port = |(node, listener): &(Option<i32>, TcpListener)| Some(((*node)?, listener.local_addr().ok()?.port()));
+        self.listeners.iter().filter_map(port).collect()
     }
 
     /// Its metrics, for as long as anyone wants them.
@@ -108,9 +149,14 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections, ends waits, and gives open requests `drain` to be
     /// answered.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let (open, mut all_gone) = mpsc::channel::<()>(1);
         let mut stop = std::pin::pin!(stop);
+        let (accepted, mut arriving) = mpsc::channel(1);
+        let mut accepting = JoinSet::new();
+        for (node, listener) in std::mem::take(&mut self.listeners) {
+            accepting.spawn(accept(listener, node, accepted.clone()));
+        }
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -118,18 +164,11 @@ impl Server {
                 biased;
                 () = &mut stop => break,
                 _ = sweep.tick() => self.sweep(),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.take(stream, peer, open.clone()),
-                    // A connection that was gone before it was accepted is nobody's fault; no more files is ours.
-                    Err(error) if is_of_connection(&error) => {}
-                    Err(error) => {
-                        tracing::warn!(target: "tradelane::kafka", %error, "cannot accept connections");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                Some((stream, peer, node)) = arriving.recv() => self.take(stream, peer, node, open.clone()),
             }
         }
-        drop(self.listener);
+        accepting.shutdown().await;
+        drop(arriving);
         drop(open);
         self.shared.closing.send_replace(true);
         if timeout(self.shared.limits.drain, all_gone.recv()).await.is_err() {
@@ -148,7 +187,7 @@ impl Server {
     }
 
     /// `open` is dropped when the connection ends.
-    fn take(&self, stream: TcpStream, address: SocketAddr, open: mpsc::Sender<()>) {
+    fn take(&self, stream: TcpStream, address: SocketAddr, node: Option<i32>, open: mpsc::Sender<()>) {
         let peer = Peer::of(address.ip());
         let Some(place) = self.connections.admit(peer) else {
             self.shared.metrics.refused("too many");
@@ -157,7 +196,7 @@ impl Server {
         let shared = Arc::clone(&self.shared);
         let acceptor = self.acceptor.clone();
         tokio::spawn(async move {
-            serve(shared, acceptor, stream, address, peer).await;
+            serve(shared, acceptor, stream, (address, peer), node).await;
             drop((place, open));
         });
     }
@@ -167,8 +206,8 @@ async fn serve(
     shared: Arc<Shared>,
     acceptor: Option<TlsAcceptor>,
     stream: TcpStream,
-    address: SocketAddr,
-    peer: Peer,
+    (address, peer): (SocketAddr, Peer),
+    node: Option<i32>,
 ) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
@@ -176,7 +215,7 @@ async fn serve(
     let host = format!("/{}", address.ip().to_canonical());
     let Some(acceptor) = acceptor else {
         let stream = Idle::new(stream, shared.limits.idle);
-        return Connection::new(shared, peer, host).serve(stream, deadline).await;
+        return Connection::new(shared, peer, host, node).serve(stream, deadline).await;
     };
     if !speaks_tls(&stream, deadline).await {
         tracing::warn!(target: "tradelane::kafka", %host, "a client without TLS on a port with TLS, or a silent one");
@@ -186,7 +225,7 @@ async fn serve(
     match timeout_at(deadline, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let certificate = client_certificate(&stream);
-            let mut connection = Connection::new(shared, peer, host);
+            let mut connection = Connection::new(shared, peer, host, node);
             if let Some(certificate) = certificate {
                 connection.present(&certificate);
             }
@@ -198,6 +237,56 @@ async fn serve(
         }
         Err(_) => shared.metrics.refused("handshake"),
     }
+}
+
+/// Takes connections to one port, for as long as anybody wants them.
+async fn accept(
+    listener: TcpListener,
+    node: Option<i32>,
+    accepted: mpsc::Sender<(TcpStream, SocketAddr, Option<i32>)>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if accepted.send((stream, peer, node)).await.is_err() {
+                    return;
+                }
+            }
+            // A connection that was gone before it was accepted is nobody's fault; no more files is ours.
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(target: "tradelane::kafka", %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A port for each number that a broker may have.
+async fn node_listeners(ip: IpAddr, upstream: &UpstreamConfig) -> Result<Vec<(i32, TcpListener)>, ServeError> {
+    let mut nodes = Vec::new();
+    for (index, node) in (0..upstream.nodes).zip(upstream.first_node..) {
+        let port = match upstream.first_node_port {
+            0 => 0,
+            first => first.saturating_add(index),
+        };
+        let address = SocketAddr::new(ip, port);
+        let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Listen(address, error))?;
+        nodes.push((node, listener));
+    }
+    Ok(nodes)
+}
+
+async fn cluster_behind(
+    upstream: UpstreamConfig,
+    host: &str,
+    nodes: &[(i32, TcpListener)],
+) -> Result<Cluster, ServeError> {
+    let tls = upstream.authorities.as_deref().map(TlsConnector::trusting).transpose().map_err(TransportError::from)?;
+    let mut cluster = Cluster::find(upstream, tls).await?;
+    let port = |(node, listener): &(i32, TcpListener)| Some((*node, listener.local_addr().ok()?.port()));
+    cluster.advertise(host, nodes.iter().filter_map(port).collect::<BTreeMap<_, _>>());
+    Ok(cluster)
 }
 
 /// Looks at the first byte without taking it.

@@ -10,6 +10,7 @@ use tradelane_keys::{Random, SystemRandom};
 use tradelane_transport::{Buckets, Peer};
 
 use crate::config::KafkaLimits;
+use crate::engine::Cluster;
 use crate::metrics::Metrics;
 use crate::offsets::KeptOffsets;
 use crate::producers::Producers;
@@ -34,12 +35,20 @@ pub(crate) struct Shared {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) cluster: String,
+    /// What keeps the records, if it is not the hub itself.
+    pub(crate) upstream: Option<Arc<Cluster>>,
     pub(crate) closing: watch::Sender<bool>,
     start: Instant,
 }
 
 impl Shared {
-    pub(crate) fn new(hub: Hub, limits: KafkaLimits, host: String, port: u16) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(
+        hub: Hub,
+        limits: KafkaLimits,
+        host: String,
+        port: u16,
+        upstream: Option<Arc<Cluster>>,
+    ) -> Result<Self, prometheus::Error> {
         let clock = Arc::new(HubClock(hub.clone()));
         let store = Arc::new(KeptOffsets::new(hub.clone()));
         // The same name for every node in front of one hub, and none that says anything.
@@ -59,6 +68,7 @@ impl Shared {
             host,
             port,
             cluster,
+            upstream,
         })
     }
 

@@ -28,7 +28,7 @@ pub use deterministic::DeterministicKey;
 pub use hash::{MacKey, Sha256, hkdf, sha256};
 pub use random::{Random, SystemRandom, random_array};
 pub use root::{RootKey, RootKeyError};
-pub use scram::{ScramError, ScramExchange, ScramFirst, ScramHash, ScramVerifier};
+pub use scram::{ScramClient, ScramError, ScramExchange, ScramFirst, ScramHash, ScramProven, ScramVerifier};
 pub use secret::{SecretBytes, constant_time_eq};
 pub use signature::{SigningKey, SigningKeyError, verify_ed25519};
 pub use token::{AccessClaims, TokenError, TokenIssuer, TokenRequest, TokenVerifier, key_id};

@@ -3,12 +3,16 @@
 //! It knows no protocol, no caller and no configuration file: listeners say what they allow, and what a limit means to
 //! a peer is theirs.
 
+mod client;
 mod connections;
 mod idle;
 mod rate;
 mod tls;
 
+pub use client::{SecuredClient, TlsConnector};
 pub use connections::{Connections, Peer, Place};
 pub use idle::Idle;
 pub use rate::{Buckets, Rate, Verdict};
-pub use tls::{CA_CERTIFICATE, Secured, TlsAcceptor, TlsError, TlsOptions, Transport, TransportError, client_certificate};
+pub use tls::{
+    CA_CERTIFICATE, Secured, TlsAcceptor, TlsError, TlsOptions, Transport, TransportError, client_certificate,
+};

@@ -53,8 +53,7 @@ pub(crate) async fn commit(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let exists = visible.has(&topic.name, partition.partition_index);
-            let response =
-                OffsetCommitResponsePartition::default().with_partition_index(partition.partition_index);
+            let response = OffsetCommitResponsePartition::default().with_partition_index(partition.partition_index);
             partitions.push(match exists {
                 true => response,
                 false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
@@ -181,8 +180,7 @@ pub(crate) async fn delete(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let exists = visible.has(&topic.name, partition.partition_index);
-            let response =
-                OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index);
+            let response = OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index);
             partitions.push(match exists {
                 true => response,
                 false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),

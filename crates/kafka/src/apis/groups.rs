@@ -14,9 +14,7 @@ use kafka_protocol::messages::{
     SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
-use tradelane_groups::{
-    GroupError, GroupState, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, SyncGroup,
-};
+use tradelane_groups::{GroupError, GroupState, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, SyncGroup};
 
 use crate::apis::{Ask, Quiet, holder};
 use crate::codes;
@@ -83,15 +81,13 @@ pub(crate) async fn join(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed>
         can_skip_assignment: version >= 9,
     };
     let reply = ask.shared.groups.join(ask.scope(), join).await;
-    let response = JoinGroupResponse::default()
-        .with_throttle_time_ms(quiet.millis())
-        .with_member_id(text(reply.member));
+    let response =
+        JoinGroupResponse::default().with_throttle_time_ms(quiet.millis()).with_member_id(text(reply.member));
     let response = match reply.outcome {
         Ok(joined) => joined_response(response, joined, version),
-        Err(error) => response
-            .with_error_code(error.code())
-            .with_generation_id(-1)
-            .with_protocol_name(Some(StrBytes::default())),
+        Err(error) => {
+            response.with_error_code(error.code()).with_generation_id(-1).with_protocol_name(Some(StrBytes::default()))
+        }
     };
     ask.request.reply(&response)
 }
@@ -217,7 +213,8 @@ pub(crate) async fn list(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed>
     let states: Vec<_> = request.states_filter.iter().filter_map(named).collect();
     // A filter that matches nothing is not the same as none.
     let none_meant = (!request.states_filter.is_empty() && states.is_empty())
-        || (!request.types_filter.is_empty() && !request.types_filter.iter().any(|t| t.eq_ignore_ascii_case("classic")));
+        || (!request.types_filter.is_empty()
+            && !request.types_filter.iter().any(|t| t.eq_ignore_ascii_case("classic")));
     if none_meant {
         return ask.request.reply(&response);
     }

@@ -7,9 +7,9 @@ mod fetch;
 mod group_offsets;
 mod groups;
 mod offsets;
-mod produce;
+pub(crate) mod produce;
+pub(crate) mod topics;
 mod transactions;
-mod topics;
 pub(crate) mod versions;
 
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl Ask<'_> {
     }
 
     /// What a refusal is for the caller: what it may not see at all does not exist.
-    fn refusal(&self, product: &ProductId, error: &HubError) -> i16 {
+    pub(crate) fn refusal(&self, product: &ProductId, error: &HubError) -> i16 {
         match codes::of(error) {
             codes::TOPIC_AUTHORIZATION_FAILED if self.shared.hub.topic(self.caller, product).is_none() => {
                 codes::UNKNOWN_TOPIC_OR_PARTITION
@@ -124,7 +124,7 @@ async fn handle(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
         _ => {}
     }
     let rope = match ask.request.api.key {
-        Key::ApiVersions => versions::answer(ask.request, quiet.millis()),
+        Key::ApiVersions => versions::answer(ask.request, quiet.millis(), ask.shared.upstream.as_deref()),
         Key::Metadata => topics::metadata(ask, *quiet),
         Key::DescribeTopicPartitions => topics::describe(ask, *quiet),
         Key::DescribeCluster => topics::cluster(ask, *quiet),

@@ -48,7 +48,8 @@ pub(crate) async fn list(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Malfo
                 Err(code) => response.with_error_code(code),
                 Ok(None) => response,
                 Ok(Some((at, time))) => {
-                    response.with_offset(offset(at)).with_timestamp(time).with_leader_epoch(LEADER_EPOCH)
+                    let epoch = if ask.request.version >= 4 { LEADER_EPOCH } else { -1 };
+                    response.with_offset(offset(at)).with_timestamp(time).with_leader_epoch(epoch)
                 }
             });
         }
@@ -125,10 +126,8 @@ pub(crate) async fn for_leader_epoch(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let response = EpochEndOffset::default()
-                .with_partition(partition.partition)
-                .with_leader_epoch(-1)
-                .with_end_offset(-1);
+            let response =
+                EpochEndOffset::default().with_partition(partition.partition).with_leader_epoch(-1).with_end_offset(-1);
             let index = u32::try_from(partition.partition).unwrap_or(u32::MAX);
             let end = match topic.topic.parse::<ProductId>() {
                 Err(_) => Err(codes::UNKNOWN_TOPIC_OR_PARTITION),

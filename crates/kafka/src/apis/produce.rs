@@ -27,8 +27,7 @@ use crate::wire::{Rope, text};
 /// Partitions that are worked on at once.
 const AT_ONCE: usize = 8;
 /// Where the hub's own limits are wider than a batch's head needs, for telling why one was refused.
-const HEAD: Limits =
-    Limits { max_batch_bytes: usize::MAX, max_records: u32::MAX, max_decompressed: 0, max_headers: 0 };
+const HEAD: Limits = Limits { max_batch_bytes: usize::MAX, max_records: u32::MAX, max_decompressed: 0, max_headers: 0 };
 
 pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
     if ask.request.version < ask.request.api.min {
@@ -53,11 +52,8 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
         // There is no answer that could tell of a failure: the end of the connection does (as in Kafka).
         return Ok(Answer { rope: None, end: failed });
     }
-    let mut topics: Vec<_> = request
-        .topic_data
-        .into_iter()
-        .map(|topic| TopicProduceResponse::default().with_name(topic.name))
-        .collect();
+    let mut topics: Vec<_> =
+        request.topic_data.into_iter().map(|topic| TopicProduceResponse::default().with_name(topic.name)).collect();
     for (topic, response) in done {
         if let Some(topic) = topics.get_mut(topic) {
             topic.partition_responses.push(response);
@@ -116,10 +112,12 @@ async fn publish(
             match ask.shared.producers.check(principal, &product, partition, sequence) {
                 Ok(in_sequence) => Some(in_sequence),
                 // Only who may publish there hears of sequences.
-                Err(code) => return match ask.visible(topic, index) {
-                    Some(_) => response.with_error_code(code),
-                    None => response.with_error_code(unknown),
-                },
+                Err(code) => {
+                    return match ask.visible(topic, index) {
+                        Some(_) => response.with_error_code(code),
+                        None => response.with_error_code(unknown),
+                    };
+                }
             }
         }
     };
@@ -141,7 +139,7 @@ async fn publish(
     }
 }
 
-fn refused_records(
+pub(crate) fn refused_records(
     response: PartitionProduceResponse,
     product: &ProductId,
     records: Vec<RefusedRecord>,
@@ -161,7 +159,7 @@ fn refused_records(
         ))))
 }
 
-fn why(ask: &Ask<'_>, product: &ProductId, batch: &Bytes, error: &HubError) -> i16 {
+pub(crate) fn why(ask: &Ask<'_>, product: &ProductId, batch: &Bytes, error: &HubError) -> i16 {
     match error.code {
         // The producer wrote something else under the same sequence number.
         hub_codes::KEY_REUSED => codes::OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -177,7 +175,7 @@ fn is_corrupt(batch: &Bytes) -> bool {
 }
 
 /// What does not exist has nothing to say.
-fn message(code: i16, error: &HubError) -> Option<kafka_protocol::protocol::StrBytes> {
+pub(crate) fn message(code: i16, error: &HubError) -> Option<kafka_protocol::protocol::StrBytes> {
     (code != codes::UNKNOWN_TOPIC_OR_PARTITION).then(|| text(format!("{}: {}", error.code, error.detail)))
 }
 

@@ -97,7 +97,7 @@ fn described(topic: &Topic, operations: bool) -> MetadataResponseTopic {
     if operations { described.with_topic_authorized_operations(allowed(topic)) } else { described }
 }
 
-fn allowed(topic: &Topic) -> i32 {
+pub(crate) fn allowed(topic: &Topic) -> i32 {
     let read = if topic.readable { READ } else { 0 };
     let write = if topic.publishable { WRITE } else { 0 };
     DESCRIBE | DESCRIBE_CONFIGS | read | write

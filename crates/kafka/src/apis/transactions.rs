@@ -72,6 +72,7 @@ pub(crate) fn commit_offsets(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malfor
         });
         TxnOffsetCommitResponseTopic::default().with_name(topic.name.clone()).with_partitions(refused.collect())
     });
-    let response = TxnOffsetCommitResponse::default().with_throttle_time_ms(quiet.millis()).with_topics(topics.collect());
+    let response =
+        TxnOffsetCommitResponse::default().with_throttle_time_ms(quiet.millis()).with_topics(topics.collect());
     ask.request.reply(&response)
 }

@@ -38,15 +38,8 @@ const fn schema(flexible: i16, fields: &'static [Field]) -> Schema {
     Schema { flexible, fields }
 }
 
-pub(crate) static PRODUCE: Schema = schema(
-    9,
-    &[
-        since(3, Text),
-        f(I16),
-        f(I32),
-        f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), f(Blob)])))]))),
-    ],
-);
+pub(crate) static PRODUCE: Schema =
+    schema(9, &[since(3, Text), f(I16), f(I32), f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), f(Blob)])))])))]);
 
 pub(crate) static FETCH: Schema = schema(
     12,
@@ -69,22 +62,11 @@ pub(crate) static FETCH: Schema = schema(
 
 pub(crate) static LIST_OFFSETS: Schema = schema(
     6,
-    &[
-        f(I32),
-        since(2, I8),
-        f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), since(4, I32), f(I64)])))]))),
-    ],
+    &[f(I32), since(2, I8), f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), since(4, I32), f(I64)])))])))],
 );
 
-pub(crate) static METADATA: Schema = schema(
-    9,
-    &[
-        f(Array(&Struct(&[since(10, UUID), f(Text)]))),
-        since(4, BOOL),
-        from_to(8, 10, BOOL),
-        since(8, BOOL),
-    ],
-);
+pub(crate) static METADATA: Schema =
+    schema(9, &[f(Array(&Struct(&[since(10, UUID), f(Text)]))), since(4, BOOL), from_to(8, 10, BOOL), since(8, BOOL)]);
 
 pub(crate) static OFFSET_COMMIT: Schema = schema(
     8,
@@ -103,10 +85,7 @@ pub(crate) static OFFSET_FETCH: Schema = schema(
     &[
         until(7, Text),
         until(7, Array(&Struct(&[f(Text), f(NUMBERS)]))),
-        since(
-            8,
-            Array(&Struct(&[f(Text), since(9, Text), since(9, I32), f(Array(&Struct(&[f(Text), f(NUMBERS)])))])),
-        ),
+        since(8, Array(&Struct(&[f(Text), since(9, Text), since(9, I32), f(Array(&Struct(&[f(Text), f(NUMBERS)])))]))),
         since(7, BOOL),
     ],
 );
@@ -129,22 +108,12 @@ pub(crate) static JOIN_GROUP: Schema = schema(
 
 pub(crate) static HEARTBEAT: Schema = schema(4, &[f(Text), f(I32), f(Text), since(3, Text)]);
 
-pub(crate) static LEAVE_GROUP: Schema = schema(
-    4,
-    &[f(Text), until(2, Text), since(3, Array(&Struct(&[f(Text), f(Text), since(5, Text)])))],
-);
+pub(crate) static LEAVE_GROUP: Schema =
+    schema(4, &[f(Text), until(2, Text), since(3, Array(&Struct(&[f(Text), f(Text), since(5, Text)])))]);
 
 pub(crate) static SYNC_GROUP: Schema = schema(
     4,
-    &[
-        f(Text),
-        f(I32),
-        f(Text),
-        since(3, Text),
-        since(5, Text),
-        since(5, Text),
-        f(Array(&Struct(&[f(Text), f(Blob)]))),
-    ],
+    &[f(Text), f(I32), f(Text), since(3, Text), since(5, Text), since(5, Text), f(Array(&Struct(&[f(Text), f(Blob)])))],
 );
 
 pub(crate) static DESCRIBE_GROUPS: Schema = schema(5, &[f(TEXTS), since(3, BOOL)]);
@@ -157,10 +126,8 @@ pub(crate) static API_VERSIONS: Schema = schema(3, &[since(3, Text), since(3, Te
 
 pub(crate) static INIT_PRODUCER_ID: Schema = schema(2, &[f(Text), f(I32), since(3, I64), since(3, I16)]);
 
-pub(crate) static OFFSET_FOR_LEADER_EPOCH: Schema = schema(
-    4,
-    &[since(3, I32), f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), f(I32), f(I32)])))])))],
-);
+pub(crate) static OFFSET_FOR_LEADER_EPOCH: Schema =
+    schema(4, &[since(3, I32), f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), f(I32), f(I32)])))])))]);
 
 pub(crate) static ADD_PARTITIONS_TO_TXN: Schema =
     schema(3, &[f(Text), f(I64), f(I16), f(Array(&Struct(&[f(Text), f(NUMBERS)])))]);

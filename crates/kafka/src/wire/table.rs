@@ -69,14 +69,7 @@ pub(crate) struct Api {
     pub(crate) schema: &'static Schema,
 }
 
-const fn api(
-    key: Key,
-    name: &'static str,
-    min: i16,
-    max: i16,
-    names: Names,
-    schema: &'static Schema,
-) -> Api {
+const fn api(key: Key, name: &'static str, min: i16, max: i16, names: Names, schema: &'static Schema) -> Api {
     Api { key, name, advertised: min, min, max, names, schema }
 }
 

@@ -27,7 +27,8 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn fields(&mut self, fields: &[Field]) {
-        for field in fields.iter().filter(|field| (field.from..=field.to).contains(&self.version)) {
+        let version = self.version;
+        for field in fields.iter().filter(|field| (field.from..=field.to).contains(&version)) {
             self.value(field.kind);
         }
         if self.flexible {

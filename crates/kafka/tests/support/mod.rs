@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tradelane_hub::{Caller, Hub, HubConfig, NewCredential, Presented, SystemClock};
-use tradelane_kafka::{KafkaConfig, KafkaLimits, Server, Transport};
+use tradelane_kafka::{KafkaConfig, KafkaLimits, Server, Transport, UpstreamConfig};
 use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchBuilder, BatchHead, HeaderSource};
 
@@ -95,6 +95,8 @@ pub const SECRET: &str = "acme-secret";
 pub struct World {
     pub hub: Hub,
     pub address: SocketAddr,
+    /// Ports that stand for brokers of a cluster behind.
+    pub ports: BTreeMap<i32, u16>,
     pub operator: Caller,
     pub owner: Caller,
     pub keys: BTreeMap<String, String>,
@@ -109,6 +111,15 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut KafkaLimits)) -> Self {
+        Self::start(change, None).await
+    }
+
+    /// In front of a cluster, at addresses that real clients find.
+    pub async fn in_front_of(upstream: UpstreamConfig) -> Self {
+        Self::start(|_| {}, Some(upstream)).await
+    }
+
+    async fn start(change: impl FnOnce(&mut KafkaLimits), upstream: Option<UpstreamConfig>) -> Self {
         let directory = tempfile::Builder::new().prefix("tradelane-").tempdir().unwrap();
         let config = HubConfig {
             data: directory.path().join("data"),
@@ -137,17 +148,31 @@ impl World {
         let config = KafkaConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
             transport: Transport::PlainLoopback,
-            advertised_host: "kafka.test".into(),
-            advertised_port: 19_092,
+            advertised_host: if upstream.is_some() { String::new() } else { "kafka.test".into() },
+            advertised_port: if upstream.is_some() { 0 } else { 19_092 },
             limits,
         };
-        let server = Server::bind(config, hub.clone()).await.unwrap();
+        let server = match upstream {
+            None => Server::bind(config, hub.clone()).await.unwrap(),
+            Some(upstream) => Server::in_front_of(upstream, config, hub.clone()).await.unwrap(),
+        };
+        let ports = server.node_ports();
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { hub, address, operator, owner, keys, stop: Some(stop), server: Some(server), _directory: directory }
+        Self {
+            hub,
+            address,
+            ports,
+            operator,
+            owner,
+            keys,
+            stop: Some(stop),
+            server: Some(server),
+            _directory: directory,
+        }
     }
 
     pub fn stop(&mut self) {
@@ -163,6 +188,14 @@ impl World {
         let mut client = self.connect().await;
         let answer = client.plain(&self.keys[principal]).await;
         assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
+        client
+    }
+
+    /// The same at the port that stands for a broker.
+    pub async fn node(&self, principal: &str, node: i32) -> Client {
+        let stream = TcpStream::connect((self.address.ip(), self.ports[&node])).await.unwrap();
+        let mut client = Client { stream, correlation: 0 };
+        assert_eq!(client.plain(&self.keys[principal]).await.error_code, 0);
         client
     }
 
@@ -231,7 +264,7 @@ impl Client {
         let head = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).unwrap();
         assert_eq!(head.correlation_id, self.correlation);
         let response = R::Response::decode(&mut frame, version).unwrap();
-        assert!(!frame.has_remaining(), "{} bytes are left of {response:?}", frame.len());
+        assert!(!frame.has_remaining(), "{} bytes are left", frame.len());
         Some(response)
     }
 
@@ -275,12 +308,21 @@ pub fn order(id: u32) -> String {
 
 /// A batch of records without keys; the producer is (id, epoch, first sequence).
 pub fn batch(values: &[String], producer: Option<(i64, i16, i32)>) -> Bytes {
+    batch_of(values, producer, false)
+}
+
+pub fn batch_in_transaction(values: &[String], producer: (i64, i16, i32)) -> Bytes {
+    batch_of(values, Some(producer), true)
+}
+
+fn batch_of(values: &[String], producer: Option<(i64, i16, i32)>, transactional: bool) -> Bytes {
     let (producer_id, producer_epoch, base_sequence) = producer.unwrap_or((-1, -1, -1));
     let head = BatchHead {
         base_timestamp: 1_795_000_000_000,
         producer_id,
         producer_epoch,
         base_sequence,
+        transactional,
         ..BatchHead::default()
     };
     let mut out = Vec::new();

@@ -1,0 +1,89 @@
+//! Groups: each organization's own, under its own names. What members say to each other stays as it is.
+
+use kafka_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, SyncGroupRequest,
+};
+
+use super::names::{group, outside};
+use super::{Failed, Passing};
+use crate::wire::Rope;
+
+/// A request of one group's: its id is mapped, and nothing else is looked at.
+macro_rules! of_one_group {
+    ($passing:ident, $request:ty, $throttled:literal) => {{
+        let mut request: $request = $passing.ask.request.decode()?;
+        request.group_id = group($passing.organization(), &request.group_id);
+        let mut answer = $passing.call(&request).await?;
+        if $passing.ask.request.version >= $throttled {
+            answer.throttle_time_ms = $passing.throttle(answer.throttle_time_ms);
+        }
+        Ok($passing.ask.request.reply(&answer)?)
+    }};
+}
+
+impl Passing<'_> {
+    pub(super) async fn join_group(&mut self) -> Result<Rope, Failed> {
+        of_one_group!(self, JoinGroupRequest, 2)
+    }
+
+    pub(super) async fn sync_group(&mut self) -> Result<Rope, Failed> {
+        of_one_group!(self, SyncGroupRequest, 1)
+    }
+
+    pub(super) async fn heartbeat(&mut self) -> Result<Rope, Failed> {
+        of_one_group!(self, HeartbeatRequest, 1)
+    }
+
+    pub(super) async fn leave_group(&mut self) -> Result<Rope, Failed> {
+        of_one_group!(self, LeaveGroupRequest, 1)
+    }
+
+    pub(super) async fn describe_groups(&mut self) -> Result<Rope, Failed> {
+        let mut request: DescribeGroupsRequest = self.ask.request.decode()?;
+        for name in &mut request.groups {
+            *name = group(self.organization(), name);
+        }
+        let mut answer = self.call(&request).await?;
+        answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
+        for described in &mut answer.groups {
+            described.group_id = self.own(&described.group_id).unwrap_or_default();
+            described.error_message = None;
+            for member in &mut described.members {
+                // The cluster knows the client by its organization, and us as its address.
+                if let Some(client) = outside(self.organization(), &member.client_id) {
+                    member.client_id = client;
+                }
+            }
+        }
+        Ok(self.ask.request.reply(&answer)?)
+    }
+
+    /// Only the organization's own: what all others have does not exist.
+    pub(super) async fn list_groups(&mut self) -> Result<Rope, Failed> {
+        let request: ListGroupsRequest = self.ask.request.decode()?;
+        let mut answer = self.call(&request).await?;
+        answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
+        let groups = std::mem::take(&mut answer.groups).into_iter();
+        answer.groups =
+            groups.filter_map(|listed| Some(listed.clone().with_group_id(self.own(&listed.group_id)?))).collect();
+        Ok(self.ask.request.reply(&answer)?)
+    }
+
+    pub(super) async fn delete_groups(&mut self) -> Result<Rope, Failed> {
+        let mut request: DeleteGroupsRequest = self.ask.request.decode()?;
+        for name in &mut request.groups_names {
+            *name = group(self.organization(), name);
+        }
+        let mut answer = self.call(&request).await?;
+        answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
+        for deleted in &mut answer.results {
+            deleted.group_id = self.own(&deleted.group_id).unwrap_or_default();
+        }
+        Ok(self.ask.request.reply(&answer)?)
+    }
+
+    pub(super) fn own(&self, name: &GroupId) -> Option<GroupId> {
+        outside(self.organization(), name).map(GroupId)
+    }
+}

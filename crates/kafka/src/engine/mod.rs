@@ -1,0 +1,172 @@
+//! The engine over Apache Kafka: requests go on to a broker of the cluster, and their answers come back, with only names,
+//! addresses and the contents of records changed. Groups, transactions, idempotence, compaction and replication are the
+//! broker's own.
+//!
+//! Each broker has a port of ours that stands for it, and each client connection a connection of its own to the broker
+//! behind its port. What may be asked is in the table of [`wire`](crate::wire); what is not understood in all parts is
+//! never passed on. Products are topics; groups and transactional ids carry their organization's name on the inside.
+
+mod cluster;
+pub(crate) mod config;
+mod coordinator;
+mod fetch;
+mod groups;
+mod link;
+mod metadata;
+mod names;
+mod offsets;
+mod produce;
+mod transactions;
+
+use std::sync::Arc;
+
+use kafka_protocol::protocol::Request;
+use tokio::sync::Mutex;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use link::Down;
+
+use crate::apis::{self, Answer, Ask, Quiet};
+use crate::wire::Rope;
+use crate::wire::schema::Malformed;
+use crate::wire::table::Key;
+use link::Link;
+use names::inside;
+
+/// A client connection's way to the cluster.
+pub(crate) struct Way {
+    cluster: Arc<Cluster>,
+    /// The broker that the connection's port stands for; none: any.
+    node: Option<i32>,
+    link: Mutex<Option<Link>>,
+}
+
+/// Why there is no answer to pass on.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error(transparent)]
+    Down(#[from] Down),
+}
+
+/// A request on its way.
+struct Passing<'a> {
+    ask: &'a Ask<'a>,
+    way: &'a Way,
+    quiet: &'a mut Quiet,
+}
+
+impl Way {
+    pub(crate) fn new(cluster: Arc<Cluster>, node: Option<i32>) -> Self {
+        Self { cluster, node, link: Mutex::new(None) }
+    }
+}
+
+/// Answers a request. A broker that cannot be reached ends the client's connection, as its own end would.
+pub(crate) async fn answer(ask: &Ask<'_>, way: &Way, quiet: &mut Quiet) -> Result<Answer, Malformed> {
+    let offered = way.cluster.offers(ask.request.api);
+    let in_range = offered.is_some_and(|(least, most)| (least..=most).contains(&ask.request.version));
+    let key = ask.request.api.key;
+    match key {
+        // Who is gone, and formats that nobody takes, are answered as everywhere.
+        Key::Produce | Key::Fetch if ask.ended => return apis::answer(ask, quiet).await,
+        Key::Produce if ask.request.version < ask.request.api.min => return apis::answer(ask, quiet).await,
+        _ if ask.ended || !in_range => return Ok(Answer { rope: None, end: true }),
+        Key::DescribeConfigs => return apis::answer(ask, quiet).await,
+        _ => {}
+    }
+    let mut passing = Passing { ask, way, quiet };
+    let passed = match key {
+        Key::Produce => passing.produce().await,
+        Key::Fetch => passing.fetch().await.map(Answer::of),
+        _ => passing.other(key).await.map(Answer::of),
+    };
+    match passed {
+        Ok(answer) => Ok(answer),
+        Err(Failed::Malformed(malformed)) => Err(malformed),
+        Err(Failed::Down(error)) => {
+            let node = way.node;
+            tracing::warn!(target: "tradelane::kafka", node, %error, "the cluster cannot be asked");
+            Ok(Answer { rope: None, end: true })
+        }
+    }
+}
+
+impl Passing<'_> {
+    async fn other(&mut self, key: Key) -> Result<Rope, Failed> {
+        match key {
+            Key::Metadata => self.metadata().await,
+            Key::DescribeCluster => self.describe_cluster().await,
+            Key::ListOffsets => self.list_offsets().await,
+            Key::OffsetForLeaderEpoch => self.offset_for_leader_epoch().await,
+            Key::FindCoordinator => self.find_coordinator().await,
+            Key::JoinGroup => self.join_group().await,
+            Key::SyncGroup => self.sync_group().await,
+            Key::Heartbeat => self.heartbeat().await,
+            Key::LeaveGroup => self.leave_group().await,
+            Key::DescribeGroups => self.describe_groups().await,
+            Key::ListGroups => self.list_groups().await,
+            Key::DeleteGroups => self.delete_groups().await,
+            Key::OffsetCommit => self.offset_commit().await,
+            Key::OffsetFetch => self.offset_fetch().await,
+            Key::OffsetDelete => self.offset_delete().await,
+            Key::InitProducerId => self.init_producer_id().await,
+            Key::AddPartitionsToTxn => self.add_partitions_to_txn().await,
+            Key::AddOffsetsToTxn => self.add_offsets_to_txn().await,
+            Key::EndTxn => self.end_txn().await,
+            Key::TxnOffsetCommit => self.txn_offset_commit().await,
+            Key::Produce
+            | Key::Fetch
+            | Key::DescribeConfigs
+            | Key::DescribeTopicPartitions
+            | Key::ApiVersions
+            | Key::SaslHandshake
+            | Key::SaslAuthenticate => Err(Malformed::Field.into()),
+        }
+    }
+
+    /// The caller's organization, which its groups and transactions are of.
+    fn organization(&self) -> &str {
+        self.ask.caller.organization().id.as_str()
+    }
+
+    /// Asks the broker, in the client's own version.
+    async fn call<R: Request>(&self, request: &R) -> Result<R::Response, Failed> {
+        self.call_in(self.ask.request.version, request).await
+    }
+
+    async fn call_in<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, Failed> {
+        let mut held = self.way.link.lock().await;
+        // Taken out: a call that is given up half-way leaves no connection in the middle of an answer.
+        let mut link = match held.take() {
+            Some(link) => link,
+            None => self.connect().await?,
+        };
+        let answer = link.call(version, request).await?;
+        *held = Some(link);
+        Ok(answer)
+    }
+
+    /// Tells the broker something that has no answer.
+    async fn tell<R: Request>(&self, request: &R) -> Result<(), Failed> {
+        let mut held = self.way.link.lock().await;
+        let mut link = match held.take() {
+            Some(link) => link,
+            None => self.connect().await?,
+        };
+        link.send(self.ask.request.version, request).await?;
+        *held = Some(link);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Link, Down> {
+        let client = inside(self.organization(), &self.ask.request.client);
+        self.way.cluster.connect(self.way.node, client).await
+    }
+
+    /// How long the client has to be quiet: as long as we or the broker say.
+    fn throttle(&self, of_broker: i32) -> i32 {
+        of_broker.max(self.quiet.millis())
+    }
+}

@@ -1,0 +1,67 @@
+//! Names: products as topics of the cluster, and groups and transactional ids of one organization apart from all others'.
+
+use kafka_protocol::messages::{GroupId, TopicName, TransactionalId};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::wire::text;
+
+/// Stands between an organization and its own names; no organization has it in its id.
+const BETWEEN: char = '/';
+
+/// Maps names in both directions.
+#[derive(Debug)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The topic of a product.
+    pub(super) fn topic(&self, product: &str) -> TopicName {
+        TopicName(text(format!("{}{product}", self.prefix)))
+    }
+
+    /// The product of a topic; none if it is somebody else's topic.
+    pub(super) fn product(&self, topic: &TopicName) -> Option<TopicName> {
+        topic.as_str().strip_prefix(&self.prefix).map(|product| TopicName(text(product)))
+    }
+}
+
+/// A name of the organization's, as the cluster knows it.
+pub(super) fn inside(organization: &str, name: &str) -> StrBytes {
+    text(format!("{organization}{BETWEEN}{name}"))
+}
+
+/// The organization's own name of what the cluster knows; none if it is another's.
+pub(super) fn outside(organization: &str, name: &str) -> Option<StrBytes> {
+    name.strip_prefix(organization)?.strip_prefix(BETWEEN).map(text)
+}
+
+pub(super) fn group(organization: &str, name: &GroupId) -> GroupId {
+    GroupId(inside(organization, name))
+}
+
+pub(super) fn transaction(organization: &str, name: &TransactionalId) -> TransactionalId {
+    TransactionalId(inside(organization, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_for_its_own_organization_only() {
+        let inner = inside("near", "app/1");
+        assert_eq!(outside("near", &inner).as_deref(), Some("app/1"));
+        assert_eq!(outside("nea", &inner), None);
+        assert_eq!(outside("nearer", &inner), None);
+        let names = Names::new("hub.");
+        let topic = names.topic("acme-orders");
+        assert_eq!(topic.as_str(), "hub.acme-orders");
+        assert_eq!(names.product(&topic).unwrap().as_str(), "acme-orders");
+        assert!(names.product(&TopicName(text("other"))).is_none());
+    }
+}

@@ -1,0 +1,372 @@
+//! The listener in front of a real cluster of Apache Kafka: what its brokers keep is sealed, what clients see is theirs, and
+//! groups, transactions and idempotence are the cluster's.
+
+mod support;
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, ApiVersionsRequest, BrokerId, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, InitProducerIdResponse, ListGroupsRequest, MetadataRequest, MetadataResponse,
+    ProduceRequest, ProducerId, TransactionalId,
+};
+use kafka_protocol::protocol::StrBytes;
+use support::{Client, SECRET, TOPIC, World, batch, order, topic};
+use tradelane_kafka::{Login, LoginMechanism, Password, UpstreamConfig};
+use tradelane_records::{BatchesIter, Limits, Part};
+use tradelane_testkit::{Kafka, KafkaSecurity};
+
+const PREFIX: &str = "hub.";
+
+fn upstream(kafka: &Kafka, prefix: &str) -> UpstreamConfig {
+    let (user, password) = kafka.login();
+    UpstreamConfig {
+        bootstrap: kafka.bootstrap().split(',').map(str::to_owned).collect(),
+        authorities: Some(kafka.authority().to_owned()),
+        login: Some(Login {
+            mechanism: LoginMechanism::named("SCRAM-SHA-512").unwrap(),
+            username: user.to_owned(),
+            password: Password::new(password.to_owned()),
+        }),
+        topic_prefix: prefix.to_owned(),
+        create_topics: true,
+        replication_factor: -1,
+        first_node: 0,
+        nodes: 3,
+        first_node_port: 0,
+    }
+}
+
+/// Asks until all partitions of the topic have a leader, as every client does.
+async fn await_topic(client: &mut Client, name: &str) -> MetadataResponse {
+    for _ in 0..100 {
+        let wanted = vec![MetadataRequestTopic::default().with_name(Some(topic(name)))];
+        let answer = client.ask(12, &MetadataRequest::default().with_topics(Some(wanted))).await;
+        if answer.topics[0].error_code == 0 && answer.topics[0].partitions.iter().all(|p| p.leader_id.0 >= 0) {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{name} has no leader")
+}
+
+fn produce_request(partition: i32, records: Bytes, transaction: Option<&str>) -> ProduceRequest {
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_transactional_id(transaction.map(id))
+        .with_topic_data(vec![TopicProduceData::default().with_name(topic(TOPIC)).with_partition_data(vec![data])])
+}
+
+async fn produce(client: &mut Client, request: ProduceRequest) -> PartitionProduceResponse {
+    let mut answer = client.ask(9, &request).await;
+    answer.responses.remove(0).partition_responses.remove(0)
+}
+
+async fn fetch(client: &mut Client, name: &str, partition: i32, offset: i64, isolation: i8) -> PartitionData {
+    let asked =
+        FetchPartition::default().with_partition(partition).with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(500)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_isolation_level(isolation)
+        .with_session_epoch(-1)
+        .with_topics(vec![FetchTopic::default().with_topic(topic(name)).with_partitions(vec![asked])]);
+    let mut answer = client.ask(12, &request).await;
+    assert_eq!(answer.error_code, 0);
+    answer.responses.remove(0).partitions.remove(0)
+}
+
+/// Offsets and values of all records that are nobody's markers.
+fn values(data: &PartitionData) -> Vec<(i64, String)> {
+    let limits = Limits::default();
+    let mut values = Vec::new();
+    for part in BatchesIter::new(data.records.as_deref().unwrap_or_default(), &limits) {
+        let Part::Batch(batch) = part.unwrap() else { panic!("a batch is cut") };
+        if batch.is_control() {
+            continue;
+        }
+        for record in batch.plain_records(&limits).unwrap() {
+            let record = record.unwrap();
+            let text = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+            values.push((batch.base_offset() + i64::from(record.offset_delta), text));
+        }
+    }
+    values
+}
+
+/// Where a consumer goes on.
+fn next_offset(data: &PartitionData) -> Option<i64> {
+    let last = BatchesIter::new(data.records.as_deref().unwrap_or_default(), &Limits::default()).last()?;
+    match last.unwrap() {
+        Part::Batch(batch) => Some(batch.next_offset()),
+        Part::Partial(_) => None,
+    }
+}
+
+fn id(name: &str) -> TransactionalId {
+    TransactionalId(StrBytes::from_string(name.to_owned()))
+}
+
+/// Does any file below hold these bytes?
+fn holds(directory: &Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(directory).unwrap().flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        std::fs::read(&path).unwrap_or_default().windows(needle.len()).any(|window| window == needle)
+    })
+}
+
+fn written(directory: &Path) -> u64 {
+    std::fs::read_dir(directory).unwrap().flatten().filter_map(|entry| entry.metadata().ok()).map(|m| m.len()).sum()
+}
+
+/// Runs a tool of Kafka's as that principal, against the hub.
+fn tool(kafka: &Kafka, world: &World, principal: &str, name: &str, arguments: &[&str], input: &[u8]) -> Output {
+    let folder = tradelane_testkit::temp_dir();
+    let file = folder.path().join("client.properties");
+    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+    let key = &world.keys[principal];
+    let settings = format!(
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config={login} username=\"any\" password=\"{key}\";\n"
+    );
+    std::fs::write(&file, settings).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let bootstrap = world.address.to_string();
+    let given = ["--command-config", &file, "--bootstrap-server", &bootstrap];
+    kafka.tool(name, &[&given, arguments].concat(), input)
+}
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_behind_the_hub() {
+    let Some(kafka) = Kafka::start(1, KafkaSecurity::SaslTls) else { return };
+    let world = World::in_front_of(upstream(&kafka, PREFIX)).await;
+    topics_are_products_and_brokers_are_ours(&world).await;
+    records_are_sealed_in_and_shown_out(&kafka, &world).await;
+    what_breaks_the_contract_never_reaches_the_cluster(&kafka, &world).await;
+    a_retry_of_an_idempotent_producer_is_stored_once(&world).await;
+    transactions_are_the_clusters_own(&world).await;
+    kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
+    an_organizations_groups_are_its_own(&world).await;
+    a_revoked_grant_reads_nothing_any_more(&world).await;
+}
+
+async fn topics_are_products_and_brokers_are_ours(world: &World) {
+    let mut client = world.client("near.app").await;
+    let versions = client
+        .ask(
+            3,
+            &ApiVersionsRequest::default()
+                .with_client_software_name("t".into())
+                .with_client_software_version("1".into()),
+        )
+        .await;
+    let produce = versions.api_keys.iter().find(|api| api.api_key == 0).unwrap();
+    assert_eq!(produce.min_version, 0, "older clients would not compress (KAFKA-18659)");
+    assert!(versions.api_keys.iter().all(|api| !matches!(api.api_key, 19 | 20 | 29..=31 | 75 | 10_000..)));
+    let answer = await_topic(&mut client, TOPIC).await;
+    let broker = answer.brokers.iter().find(|broker| broker.node_id == BrokerId(0)).unwrap();
+    assert_eq!((broker.host.as_str(), broker.port), ("localhost", i32::from(world.ports[&0])));
+    assert_eq!(answer.brokers.len(), 1);
+    assert_eq!(answer.topics[0].partitions.len(), 2);
+    let all = client.ask(12, &MetadataRequest::default().with_topics(None)).await;
+    let names: Vec<_> = all.topics.iter().map(|found| found.name.clone().unwrap().to_string()).collect();
+    assert_eq!(names, [TOPIC], "neither other products nor what the cluster keeps for itself");
+}
+
+async fn records_are_sealed_in_and_shown_out(kafka: &Kafka, world: &World) {
+    let planted = r#"{"id":"planted-open","qty":4,"price":987654.25}"#.to_owned();
+    let mut owner = world.node("acme.wms", 0).await;
+    let stored = produce(&mut owner, produce_request(0, batch(&[planted.clone(), order(2)], None), None)).await;
+    assert_eq!((stored.error_code, stored.base_offset), (0, 0));
+    let mut near = world.node("near.app", 0).await;
+    let shown = fetch(&mut near, TOPIC, 0, 0, 0).await;
+    assert_eq!((shown.error_code, shown.high_watermark), (0, 2));
+    let shown = values(&shown);
+    assert_eq!(shown[0], (0, r#"{"id":"planted-open","qty":4}"#.to_owned()), "without the price");
+    assert_eq!(shown[1].0, 1);
+    let own = values(&fetch(&mut world.node("acme.owner", 0).await, TOPIC, 0, 0, 0).await);
+    assert_eq!(own[0].1, planted);
+    let mut far = world.node("far.app", 0).await;
+    for name in [TOPIC, SECRET, "no-such"] {
+        assert_eq!(fetch(&mut far, name, 0, 0, 0).await.error_code, 3, "{name} does not exist for it");
+    }
+    let segment = kafka.data().join(format!("broker-0/log/{PREFIX}{TOPIC}-0"));
+    assert!(written(&segment) > 200, "the records are in the cluster");
+    for secret in ["987654.25", "planted-open"] {
+        assert!(!holds(kafka.data(), secret.as_bytes()), "{secret} lies open in the cluster's files");
+    }
+}
+
+async fn what_breaks_the_contract_never_reaches_the_cluster(kafka: &Kafka, world: &World) {
+    let mut owner = world.node("acme.wms", 0).await;
+    let bad = r#"{"id":"o1","qty":"not a number"}"#.to_owned();
+    let refused = produce(&mut owner, produce_request(0, batch(&[order(1), bad], None), None)).await;
+    assert_eq!(refused.error_code, 87);
+    assert_eq!(refused.record_errors.len(), 1);
+    assert_eq!(refused.record_errors[0].batch_index, 1);
+    let end = kafka.tool("get-offsets", &["--bootstrap-server", kafka.plain(), "--topic", "hub.acme-orders"], b"");
+    assert!(text(&end).contains("hub.acme-orders:0:2"), "{end:?}");
+    let mut near = world.node("near.app", 0).await;
+    let refused = produce(&mut near, produce_request(0, batch(&[order(1)], None), None)).await;
+    assert_eq!(refused.error_code, 29, "a reader does not publish");
+}
+
+async fn a_retry_of_an_idempotent_producer_is_stored_once(world: &World) {
+    let mut owner = world.node("acme.wms", 0).await;
+    let begin = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let producer = init(&mut owner, &begin).await;
+    let at = |sequence| Some((producer.producer_id.0, producer.producer_epoch, sequence));
+    let records = batch(&[order(5), order(6)], at(0));
+    let first = produce(&mut owner, produce_request(1, records.clone(), None)).await;
+    let again = produce(&mut owner, produce_request(1, records, None)).await;
+    assert_eq!((first.error_code, again.error_code), (0, 0));
+    assert_eq!(first.base_offset, again.base_offset, "sealed anew, and still the same to the cluster");
+    let gap = produce(&mut owner, produce_request(1, batch(&[order(7)], at(9)), None)).await;
+    assert_eq!(gap.error_code, 45);
+    assert_eq!(values(&fetch(&mut owner_of(world).await, TOPIC, 1, 0, 0).await).len(), 2);
+}
+
+/// Asks for a producer id until the cluster has its coordinator ready, as every client does.
+async fn init(client: &mut Client, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+    for _ in 0..200 {
+        let answer = client.ask(4, request).await;
+        match answer.error_code {
+            0 => return answer,
+            14..=16 | 51 => tokio::time::sleep(Duration::from_millis(100)).await,
+            other => panic!("error {other}"),
+        }
+    }
+    panic!("no producer id")
+}
+
+async fn owner_of(world: &World) -> Client {
+    world.node("acme.owner", 0).await
+}
+
+async fn transactions_are_the_clusters_own(world: &World) {
+    let mut owner = world.node("acme.wms", 0).await;
+    let find = FindCoordinatorRequest::default().with_key_type(1).with_coordinator_keys(vec!["tx".into()]);
+    let mut found = owner.ask(4, &find).await;
+    for _ in 0..100 {
+        if found.coordinators[0].error_code == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        found = owner.ask(4, &find).await;
+    }
+    let coordinator = &found.coordinators[0];
+    assert_eq!((coordinator.key.as_str(), coordinator.port), ("tx", i32::from(world.ports[&0])));
+    let begin =
+        InitProducerIdRequest::default().with_transactional_id(Some(id("tx"))).with_transaction_timeout_ms(60_000);
+    let producer = init(&mut owner, &begin).await;
+    let (who, epoch) = (producer.producer_id, producer.producer_epoch);
+    let before = fetch(&mut owner_of(world).await, TOPIC, 1, 0, 1).await.high_watermark;
+    transaction(&mut owner, who, epoch, 0, &order(70), false).await;
+    transaction(&mut owner, who, epoch, 1, &order(71), true).await;
+    let mut near = world.node("near.app", 0).await;
+    let (mut shown, mut aborted) = (Vec::new(), Vec::new());
+    // Two records and two markers, one batch each; a broker may answer with fewer than there are.
+    let mut at = before;
+    for _ in 0..100 {
+        let committed = fetch(&mut near, TOPIC, 1, at, 1).await;
+        aborted.extend(committed.aborted_transactions.clone().unwrap_or_default());
+        shown.extend(values(&committed));
+        at = next_offset(&committed).unwrap_or(at);
+        if at == before + 4 {
+            break;
+        }
+    }
+    assert!(!aborted.is_empty());
+    assert!(aborted.iter().all(|one| (one.producer_id, one.first_offset) == (who, before)), "{aborted:?}");
+    // Consumers pass over what the list names, by the producer that batches still carry.
+    assert_eq!(shown.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [before, before + 2]);
+    assert!(shown.iter().all(|(_, value)| !value.contains("price")));
+}
+
+async fn transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: i32, value: &str, commit: bool) {
+    let add = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(id("tx"))
+        .with_v3_and_below_producer_id(who)
+        .with_v3_and_below_producer_epoch(epoch)
+        .with_v3_and_below_topics(vec![
+            AddPartitionsToTxnTopic::default().with_name(topic(TOPIC)).with_partitions(vec![1]),
+        ]);
+    // While the markers of the one before are written, the next has to wait (CONCURRENT_TRANSACTIONS).
+    loop {
+        let added = owner.ask(3, &add).await;
+        match added.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code {
+            0 => break,
+            51 => tokio::time::sleep(Duration::from_millis(50)).await,
+            other => panic!("error {other}"),
+        }
+    }
+    let records = support::batch_in_transaction(&[value.to_owned()], (who.0, epoch, sequence));
+    let stored = produce(owner, produce_request(1, records, Some("tx"))).await;
+    assert_eq!(stored.error_code, 0, "{:?}", stored.error_message);
+    let end = EndTxnRequest::default()
+        .with_transactional_id(id("tx"))
+        .with_producer_id(who)
+        .with_producer_epoch(epoch)
+        .with_committed(commit);
+    assert_eq!(owner.ask(3, &end).await.error_code, 0);
+}
+
+async fn kafkas_own_tools_publish_and_read_in_groups(kafka: &Kafka, world: &World) {
+    let lines: String = (100..150).map(|n| order(n) + "\n").collect();
+    let settings = ["--topic", TOPIC, "--command-property", "compression.type=gzip"];
+    text(&tool(kafka, world, "acme.wms", "console-producer", &settings, lines.as_bytes()));
+    let reading =
+        ["--topic", TOPIC, "--from-beginning", "--group", "tools", "--max-messages", "50", "--timeout-ms", "30000"];
+    let committed = [&reading[..], &["--isolation-level", "read_committed"]].concat();
+    let read = text(&tool(kafka, world, "near.app", "console-consumer", &committed, b""));
+    assert_eq!(read.lines().count(), 50, "{read}");
+    assert!(read.lines().all(|line| line.starts_with("{\"id\":") && !line.contains("price")), "{read}");
+    let listed = text(&tool(kafka, world, "near.app", "consumer-groups", &["--list"], b""));
+    assert_eq!(listed.trim(), "tools");
+    let described = text(&tool(kafka, world, "near.app", "consumer-groups", &["--describe", "--group", "tools"], b""));
+    assert!(described.contains(TOPIC) && !described.contains(PREFIX), "{described}");
+    let behind = kafka.tool("consumer-groups", &["--bootstrap-server", kafka.plain(), "--list"], b"");
+    assert_eq!(text(&behind).trim(), "near/tools");
+}
+
+async fn an_organizations_groups_are_its_own(world: &World) {
+    let groups = |answer: kafka_protocol::messages::ListGroupsResponse| {
+        answer.groups.iter().map(|group| group.group_id.to_string()).collect::<Vec<_>>()
+    };
+    let near = groups(world.node("near.app", 0).await.ask(4, &ListGroupsRequest::default()).await);
+    let far = groups(world.node("far.app", 0).await.ask(4, &ListGroupsRequest::default()).await);
+    assert_eq!(near, ["tools"]);
+    assert_eq!(far, Vec::<String>::new());
+}
+
+async fn a_revoked_grant_reads_nothing_any_more(world: &World) {
+    let mut near = world.node("near.app", 0).await;
+    assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 0);
+    world.revoke_grant().await;
+    assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 3);
+    let mut owner = world.node("acme.wms", 0).await;
+    world.revoke_key("acme.wms").await;
+    owner.send(9, &produce_request(0, batch(&[order(1)], None), None)).await;
+    let refused = owner.answer::<ProduceRequest>(9).await.unwrap();
+    assert_eq!(refused.responses[0].partition_responses[0].error_code, 29);
+    assert!(owner.is_closed().await);
+}
