@@ -4,9 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use kafka_protocol::messages::{
-    ApiVersionsRequest, MetadataRequest, SaslHandshakeRequest, SaslHandshakeResponse,
-};
+use kafka_protocol::messages::{ApiVersionsRequest, MetadataRequest, SaslHandshakeRequest, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
 use support::{World, issue, issue_kind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

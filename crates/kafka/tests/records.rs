@@ -32,10 +32,8 @@ async fn produce(client: &mut Client, name: &str, partition: i32, records: Bytes
 }
 
 fn fetch_request(name: &str, partition: i32, offset: i64, wait: i32) -> FetchRequest {
-    let asked = FetchPartition::default()
-        .with_partition(partition)
-        .with_fetch_offset(offset)
-        .with_partition_max_bytes(1 << 20);
+    let asked =
+        FetchPartition::default().with_partition(partition).with_fetch_offset(offset).with_partition_max_bytes(1 << 20);
     let asked = FetchTopic::default().with_topic(topic(name)).with_partitions(vec![asked]);
     FetchRequest::default().with_max_wait_ms(wait).with_min_bytes(1).with_max_bytes(1 << 20).with_topics(vec![asked])
 }
@@ -54,8 +52,8 @@ fn values(records: &Option<Bytes>) -> Vec<(i64, String)> {
         let mut scratch = Decompressor::new();
         for record in batch.records(&mut scratch, &LIMITS).unwrap() {
             let record = record.unwrap();
-            let offset = batch.base_offset() + i64::from(record.offset_delta());
-            values.push((offset, String::from_utf8_lossy(record.value().unwrap_or_default()).into_owned()));
+            let offset = batch.base_offset() + i64::from(record.offset_delta);
+            values.push((offset, String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned()));
         }
         rest = after;
     }

@@ -17,7 +17,8 @@ async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<
     Some(match api {
         "Produce" => {
             let data = m::produce_request::PartitionProduceData::default().with_records(Some(batch(&[order(1)], None)));
-            let data = m::produce_request::TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data]);
+            let data =
+                m::produce_request::TopicProduceData::default().with_name(topic(name)).with_partition_data(vec![data]);
             show(client.ask(9, &m::ProduceRequest::default().with_acks(-1).with_topic_data(vec![data])).await)
         }
         "Fetch" => {
@@ -27,7 +28,9 @@ async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<
         }
         "ListOffsets" => {
             let asked = m::list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
-            let asked = m::list_offsets_request::ListOffsetsTopic::default().with_name(topic(name)).with_partitions(vec![asked]);
+            let asked = m::list_offsets_request::ListOffsetsTopic::default()
+                .with_name(topic(name))
+                .with_partitions(vec![asked]);
             show(client.ask(8, &m::ListOffsetsRequest::default().with_topics(vec![asked])).await)
         }
         "Metadata" => {
@@ -48,40 +51,70 @@ async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<
         }
         "OffsetForLeaderEpoch" => {
             let asked = m::offset_for_leader_epoch_request::OffsetForLeaderPartition::default();
-            let asked = m::offset_for_leader_epoch_request::OffsetForLeaderTopic::default().with_topic(topic(name)).with_partitions(vec![asked]);
+            let asked = m::offset_for_leader_epoch_request::OffsetForLeaderTopic::default()
+                .with_topic(topic(name))
+                .with_partitions(vec![asked]);
             show(client.ask(4, &m::OffsetForLeaderEpochRequest::default().with_topics(vec![asked])).await)
         }
         "OffsetCommit" => {
             let asked = m::offset_commit_request::OffsetCommitRequestPartition::default().with_committed_offset(7);
-            let asked = m::offset_commit_request::OffsetCommitRequestTopic::default().with_name(topic(name)).with_partitions(vec![asked]);
-            let request = m::OffsetCommitRequest::default().with_group_id(group_id).with_generation_id_or_member_epoch(-1);
+            let asked = m::offset_commit_request::OffsetCommitRequestTopic::default()
+                .with_name(topic(name))
+                .with_partitions(vec![asked]);
+            let request =
+                m::OffsetCommitRequest::default().with_group_id(group_id).with_generation_id_or_member_epoch(-1);
             show(client.ask(8, &request.with_topics(vec![asked])).await)
         }
         "OffsetFetch" => {
-            let asked = m::offset_fetch_request::OffsetFetchRequestTopic::default().with_name(topic(name)).with_partition_indexes(vec![0]);
-            let by_name = client.ask(7, &m::OffsetFetchRequest::default().with_group_id(group_id.clone()).with_topics(Some(vec![asked]))).await;
+            let asked = m::offset_fetch_request::OffsetFetchRequestTopic::default()
+                .with_name(topic(name))
+                .with_partition_indexes(vec![0]);
+            let by_name = client
+                .ask(
+                    7,
+                    &m::OffsetFetchRequest::default().with_group_id(group_id.clone()).with_topics(Some(vec![asked])),
+                )
+                .await;
             let all = client.ask(7, &m::OffsetFetchRequest::default().with_group_id(group_id).with_topics(None)).await;
             show((by_name, all))
         }
         "OffsetDelete" => {
             let asked = m::offset_delete_request::OffsetDeleteRequestPartition::default();
-            let asked = m::offset_delete_request::OffsetDeleteRequestTopic::default().with_name(topic(name)).with_partitions(vec![asked]);
-            show(client.ask(0, &m::OffsetDeleteRequest::default().with_group_id(group_id).with_topics(vec![asked])).await)
+            let asked = m::offset_delete_request::OffsetDeleteRequestTopic::default()
+                .with_name(topic(name))
+                .with_partitions(vec![asked]);
+            show(
+                client
+                    .ask(0, &m::OffsetDeleteRequest::default().with_group_id(group_id).with_topics(vec![asked]))
+                    .await,
+            )
         }
         "AddPartitionsToTxn" => {
-            let asked = m::add_partitions_to_txn_request::AddPartitionsToTxnTopic::default().with_name(topic(name)).with_partitions(vec![0]);
+            let asked = m::add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+                .with_name(topic(name))
+                .with_partitions(vec![0]);
             show(client.ask(3, &m::AddPartitionsToTxnRequest::default().with_v3_and_below_topics(vec![asked])).await)
         }
         "AddOffsetsToTxn" => show(client.ask(3, &m::AddOffsetsToTxnRequest::default().with_group_id(group_id)).await),
         "TxnOffsetCommit" => {
             let asked = m::txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
-            let asked = m::txn_offset_commit_request::TxnOffsetCommitRequestTopic::default().with_name(topic(name)).with_partitions(vec![asked]);
-            show(client.ask(3, &m::TxnOffsetCommitRequest::default().with_group_id(group_id).with_topics(vec![asked])).await)
+            let asked = m::txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+                .with_name(topic(name))
+                .with_partitions(vec![asked]);
+            show(
+                client
+                    .ask(3, &m::TxnOffsetCommitRequest::default().with_group_id(group_id).with_topics(vec![asked]))
+                    .await,
+            )
         }
-        "FindCoordinator" => show(client.ask(4, &m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)])).await),
+        "FindCoordinator" => {
+            show(client.ask(4, &m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)])).await)
+        }
         "DescribeGroups" => show(client.ask(5, &m::DescribeGroupsRequest::default().with_groups(vec![group_id])).await),
         "ListGroups" => show(client.ask(5, &m::ListGroupsRequest::default()).await),
-        "DeleteGroups" => show(client.ask(2, &m::DeleteGroupsRequest::default().with_groups_names(vec![group_id])).await),
+        "DeleteGroups" => {
+            show(client.ask(2, &m::DeleteGroupsRequest::default().with_groups_names(vec![group_id])).await)
+        }
         "Heartbeat" => {
             let request = m::HeartbeatRequest::default().with_group_id(group_id).with_member_id("m".into());
             show(client.ask(4, &request).await)
@@ -92,7 +125,11 @@ async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<
         }
         "LeaveGroup" => {
             let leaving = m::leave_group_request::MemberIdentity::default().with_member_id("m".into());
-            show(client.ask(4, &m::LeaveGroupRequest::default().with_group_id(group_id).with_members(vec![leaving])).await)
+            show(
+                client
+                    .ask(4, &m::LeaveGroupRequest::default().with_group_id(group_id).with_members(vec![leaving]))
+                    .await,
+            )
         }
         "JoinGroup" => {
             // With a member id that is somebody's or nobody's: it is refused in either case.
@@ -143,7 +180,11 @@ async fn what_is_another_tenants_is_what_does_not_exist_in_every_api() {
                 let theirs = theirs.unwrap_or_else(|| panic!("{api} has no row in this test"));
                 assert!(!theirs.contains("committed_offset: 7"), "{api} by {principal}: {theirs}");
                 let nobodys = ask(&mut client, api, TOPIC, "nobody-group").await.unwrap();
-                assert_eq!(theirs.replace("owners-group", "G"), nobodys.replace("nobody-group", "G"), "{api} by {principal}");
+                assert_eq!(
+                    theirs.replace("owners-group", "G"),
+                    nobodys.replace("nobody-group", "G"),
+                    "{api} by {principal}"
+                );
             }
         }
     }
@@ -162,7 +203,8 @@ async fn a_list_of_topics_has_what_is_granted_and_ids_do_not_help() {
     for (principal, count) in [("near.app", 1), ("far.app", 0)] {
         let mut client = world.client(principal).await;
         for version in 0..=12 {
-            let request = if version == 0 { m::MetadataRequest::default().with_topics(Some(vec![])) } else { all.clone() };
+            let request =
+                if version == 0 { m::MetadataRequest::default().with_topics(Some(vec![])) } else { all.clone() };
             let answer = client.ask(version, &request).await;
             assert_eq!(answer.topics.len(), count, "{principal} v{version}");
             assert_eq!(&*answer.brokers[0].host, "kafka.test");

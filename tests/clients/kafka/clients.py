@@ -52,6 +52,7 @@ def until(check, seconds=60):
 
 def kcat(key, *arguments, give=None, mechanism="PLAIN", user="anyone"):
     command = ["kcat", "-b", KAFKA, "-X", "security.protocol=SASL_SSL", "-X", "ssl.ca.location=" + CA,
+               "-X", "broker.address.family=v4",
                "-X", "sasl.mechanisms=" + mechanism, "-X", "sasl.username=" + user, "-X", "sasl.password=" + key]
     return subprocess.run(command + list(arguments), input=give, capture_output=True, text=True, timeout=90)
 
