@@ -111,6 +111,7 @@ impl Hub {
     }
 
     async fn stored_record(&self, product: &ProductId, partition: u32, offset: u64) -> Result<Vec<u8>> {
+        self.has_own_events()?;
         let batches = self.inner().stores.log.read(&Self::stream(product, partition), offset, 1).await?;
         let holds = |batch: &&StoredBatch| batch.base_offset <= offset && offset < batch.end_offset();
         let batch = batches.iter().find(holds).ok_or_else(HubError::not_found)?;

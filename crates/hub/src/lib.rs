@@ -27,6 +27,7 @@ mod control;
 pub mod credential;
 pub mod detokenize;
 pub mod doorway;
+mod elsewhere;
 mod envelope;
 pub mod erase;
 pub mod error;

@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) model: RwLock<SharedModel>,
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) stores: Stores,
+    /// A cluster keeps the events.
+    pub(crate) elsewhere: bool,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) in_flight: InFlight,
     pub(crate) audit: AuditLog,
@@ -106,6 +108,10 @@ impl WeakHub {
 impl Hub {
     /// Opens the hub in its folder, or begins one. Recovers by itself from whatever stopped the last process.
     pub async fn open(config: HubConfig) -> Result<(Self, Opened)> {
+        Self::open_with(config, false).await
+    }
+
+    pub(crate) async fn open_with(config: HubConfig, elsewhere: bool) -> Result<(Self, Opened)> {
         std::fs::create_dir_all(&config.data).map_err(|error| unusable(&config.data, error))?;
         let (root, is_new) = RootKey::load_or_create(&config.root_key)
             .map_err(|error| HubError::new(codes::KEYS_UNAVAILABLE, "The root key cannot be used.").because(error))?;
@@ -131,6 +137,7 @@ impl Hub {
             model: RwLock::new(Arc::new(model)),
             changing: tokio::sync::Mutex::new(()),
             stores,
+            elsewhere,
             dedup_key: MacKey::new(keyring.derive(&[b"dedup"]).expose()),
             keyring,
             in_flight: InFlight::default(),

@@ -202,6 +202,7 @@ impl Hub {
         permit
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
+        self.has_own_events()?;
         let stream = Self::stream(product, partition);
         if batch.count == 0 {
             let end = self.inner().stores.log.bounds(&stream).await?.map_or(0, |bounds| bounds.end);

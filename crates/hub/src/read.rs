@@ -136,6 +136,7 @@ impl Hub {
     /// Reads on. Every call checks the permit anew, before and after it waited and worked.
     pub async fn read(&self, reader: &Reader, from: From, limits: ReadLimits) -> Result<Audited<Page>> {
         self.check(reader)?;
+        self.has_own_events()?;
         let stream = reader.stream();
         let bounds = self.inner().stores.log.bounds(&stream).await?;
         let (start, end) = bounds.map_or((0, 0), |bounds| (bounds.start, bounds.end));
@@ -264,6 +265,7 @@ impl Hub {
 
     /// Some batches from `at` on as the reader sees them, and where to go on, if there is more.
     pub(crate) async fn chunks(&self, reader: &Reader, at: u64) -> Result<(Vec<Chunk>, Option<u64>)> {
+        self.has_own_events()?;
         let stream = reader.stream();
         let Some(bounds) = self.inner().stores.log.bounds(&stream).await? else { return Ok((Vec::new(), None)) };
         let at = at.max(bounds.start);

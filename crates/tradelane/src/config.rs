@@ -1,7 +1,8 @@
 //! The hub's configuration: one TOML file, with environment variables on top. What is not understood is refused, so that
 //! a misspelt setting never silently means its default.
 
-mod kafka;
+mod cluster;
+pub(crate) mod kafka;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) audit_origin: String,
     pub(crate) listen: Listen,
     pub(crate) kafka: kafka::Kafka,
+    pub(crate) cluster: cluster::Cluster,
     pub(crate) tls: Tls,
     pub(crate) storage: Storage,
     pub(crate) retention: Retention,
@@ -171,6 +173,7 @@ impl Default for Config {
             audit_origin: "localhost/tradelane".into(),
             listen: Listen::default(),
             kafka: kafka::Kafka::default(),
+            cluster: cluster::Cluster::default(),
             tls: Tls::default(),
             storage: Storage::default(),
             retention: Retention::default(),
@@ -295,6 +298,7 @@ impl Config {
         root(&mut self.root_key);
         root(&mut self.tls.certificate);
         root(&mut self.tls.key);
+        self.cluster.anchor(root);
     }
 
     /// What no type can say: settings that do not go together, and values that cannot be meant.
@@ -316,6 +320,17 @@ impl Config {
         let plain = self.kafka.plain_loopback || self.tls.mode == TlsMode::PlainLoopback;
         if self.kafka.enabled && plain && !self.kafka.address.ip().is_loopback() {
             return no("kafka.address", "must be a loopback address without TLS");
+        }
+        if self.has_cluster()
+            && let Some((setting, reason)) = self.cluster.problem()
+        {
+            return no(setting, reason);
+        }
+        if !self.kafka.enabled && self.kafka.engine == kafka::Engine::Kafka {
+            return no(
+                "kafka.enabled",
+                "must be true for `kafka.engine = \"kafka\"`: records are reached by Kafka clients only",
+            );
         }
         if !self.storage.postgres.is_empty() && !cfg!(feature = "postgres") {
             return no(
@@ -388,6 +403,11 @@ impl Config {
             }
             TlsMode::PlainLoopback => Transport::PlainLoopback,
         }
+    }
+
+    /// Does a cluster of Apache Kafka keep the records?
+    pub(crate) fn has_cluster(&self) -> bool {
+        self.kafka.enabled && self.kafka.engine == kafka::Engine::Kafka
     }
 
     /// What the Kafka listener is told; nothing if there is none.

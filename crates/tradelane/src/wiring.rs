@@ -60,7 +60,11 @@ pub(crate) fn runtime() -> Result<Runtime> {
 /// Opens the stores, recovers them if need be, makes the first operator if there is none, and begins to serve.
 pub(crate) async fn start(config: &Config) -> Result<Started> {
     private_folder(&config.data)?;
-    let (hub, opened) = Hub::open(config.hub()).await.map_err(refused)?;
+    let opening = match config.has_cluster() {
+        false => Hub::open(config.hub()).await,
+        true => Hub::open_before_cluster(config.hub()).await,
+    };
+    let (hub, opened) = opening.map_err(refused)?;
     let operator_key = hub.bootstrap().await.map_err(refused)?;
     hub.retain_every(Duration::from_secs(config.retention.sweep_seconds));
     let server = Server::bind(config.http(), hub.clone()).await.map_err(|error| Failure::failed(error.to_string()))?;
@@ -72,8 +76,14 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
     let mut serving = Vec::new();
     let mut certificates = Certificates(server.acceptor().into_iter().collect());
     let mut kafka = None;
-    if let Some(config) = config.kafka() {
-        let listener = tradelane_kafka::Server::bind(config, hub.clone()).await;
+    if let Some(listener) = config.kafka() {
+        let listener = match config.has_cluster() {
+            false => tradelane_kafka::Server::bind(listener, hub.clone()).await,
+            true => {
+                let upstream = config.cluster.upstream().map_err(|(path, error)| Failure::file(&path, error))?;
+                tradelane_kafka::Server::in_front_of(upstream, listener, hub.clone()).await
+            }
+        };
         let listener = listener.map_err(|error| Failure::failed(format!("Kafka: {error}")))?;
         kafka = listener.local_addr().ok();
         certificates.0.extend(listener.acceptor());

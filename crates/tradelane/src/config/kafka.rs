@@ -6,11 +6,23 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tradelane_kafka::{KafkaConfig, KafkaLimits, Rate, Transport};
 
+/// Where the records of all products are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Engine {
+    /// In the hub itself.
+    Embedded,
+    /// In the cluster of Apache Kafka that the section `cluster` names.
+    Kafka,
+}
+
 /// The Kafka listener.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Kafka {
     pub(crate) enabled: bool,
+    /// Where records are kept.
+    pub(crate) engine: Engine,
     pub(crate) address: SocketAddr,
     /// What clients are told to connect to; empty: the address listened on.
     pub(crate) advertised_host: String,
@@ -41,6 +53,7 @@ impl Default for Kafka {
         let own = KafkaLimits::default();
         Self {
             enabled: false,
+            engine: Engine::Embedded,
             address: SocketAddr::from(([127, 0, 0, 1], 9092)),
             advertised_host: String::new(),
             advertised_port: 0,
