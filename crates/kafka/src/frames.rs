@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn frames(bytes: &[u8], longest: usize) -> Frames<&[u8]> {
-        let memory = Arc::new(Semaphore::new(1 << 20));
+        let memory = Arc::new(Semaphore::new(4 << 20));
         Frames::new(bytes, Arc::new(AtomicUsize::new(longest)), memory, Duration::from_secs(5))
     }
 

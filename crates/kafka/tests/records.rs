@@ -118,7 +118,7 @@ async fn a_batch_whose_checksum_is_wrong_is_corrupt() {
 async fn an_idempotent_producers_retry_is_the_same_record_and_a_gap_is_refused() {
     let world = World::new().await;
     let mut publisher = world.client("acme.wms").await;
-    let id = publisher.ask(4, &InitProducerIdRequest::default()).await;
+    let id = publisher.ask(4, &InitProducerIdRequest::default().with_transactional_id(None)).await;
     assert_eq!(id.error_code, 0);
     let producer = id.producer_id.0;
     let first = batch(&[order(1), order(2)], Some((producer, 0, 0)));
