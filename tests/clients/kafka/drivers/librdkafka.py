@@ -1,0 +1,64 @@
+"""confluent-kafka (librdkafka), driven as README.md says."""
+
+from confluent_kafka import Consumer, KafkaException, Producer
+from shared import lines, main, say, settings, still
+
+
+def common():
+    both = {"bootstrap.servers": settings["bootstrap"], "security.protocol": "SASL_SSL", "ssl.ca.location": settings["ca"],
+            "sasl.mechanisms": settings["mechanism"], "reconnect.backoff.max.ms": 500}
+    if settings["mechanism"] == "OAUTHBEARER":
+        import time
+        return {**both, "oauth_cb": lambda _: (settings["token"], time.time() + 300)}
+    return {**both, "sasl.username": settings["user"], "sasl.password": settings["password"]}
+
+
+def failure(error):
+    return {"error": error.name(), "message": error.str()}
+
+
+def produce():
+    broken = []
+    producer = Producer({**common(), "compression.type": settings.get("codec", "none"), "enable.idempotence": True,
+                         "linger.ms": 20, "message.timeout.ms": 30000, "message.max.bytes": 4000000,
+                         "error_cb": broken.append})
+    sent = lines()
+    told = [None] * len(sent)
+    for index, one in enumerate(sent):
+        def delivered(error, message, index=index):
+            told[index] = failure(error) if error else {"partition": message.partition(), "offset": message.offset()}
+        more = {"partition": one["partition"]} if one.get("partition") is not None else {}
+        producer.produce(settings["topic"], one["value"].encode(), key=one.get("key"),
+                         headers={name: value.encode() for name, value in one.get("headers", {}).items()},
+                         on_delivery=delivered, **more)
+        producer.poll(0)
+    for _ in range(40):
+        # A wrong password is tried again for ever: a program has to listen to its error callback.
+        refused = [error for error in broken if error.name() == "_AUTHENTICATION"]
+        if not producer.flush(1) or refused:
+            break
+    for one in told:
+        say(one or failure(broken[-1]))
+
+
+def consume():
+    consumer = Consumer({**common(), "group.id": settings["group"], "auto.offset.reset": "earliest",
+                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "auto.commit.interval.ms": 500,
+                         "error_cb": lambda error: error.name() in ("_TRANSPORT", "_ALL_BROKERS_DOWN") or say(failure(error))})
+    consumer.subscribe([settings["topic"]], on_assign=lambda _, of: say({"held": sorted(one.partition for one in of)}))
+    while still():
+        message = consumer.poll(0.2)
+        if message is None:
+            continue
+        if message.error():
+            say(failure(message.error()))
+            continue
+        say({"partition": message.partition(), "offset": message.offset(), "key": message.key().decode() if message.key() else None,
+             "value": message.value().decode(), "headers": {name: value.decode() for name, value in message.headers() or []}})
+    try:
+        consumer.close()
+    except KafkaException:
+        pass
+
+
+main(produce, consume)

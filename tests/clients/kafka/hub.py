@@ -1,0 +1,191 @@
+"""A hub of its own for the clients: products with hidden rows and hidden fields, on a port that a restart keeps."""
+
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+OWNER, READER = "maker-desk", "buyer-desk"
+
+PEOPLE = """
+apiVersion: tradelane/v1
+kind: Organization
+spec: {id: maker, name: Maker}
+---
+apiVersion: tradelane/v1
+kind: Organization
+spec: {id: buyer, name: Buyer}
+---
+apiVersion: tradelane/v1
+kind: Principal
+spec: {id: maker-desk, organization: maker, kind: user, roles: [admin, data-owner, publisher, consumer, auditor]}
+---
+apiVersion: tradelane/v1
+kind: Principal
+spec: {id: buyer-desk, organization: buyer, kind: user, roles: [admin, data-owner, publisher, consumer, auditor]}
+---
+apiVersion: tradelane/v1
+kind: Principal
+spec: {id: maker-app, organization: maker, kind: service, roles: [publisher, consumer]}
+---
+apiVersion: tradelane/v1
+kind: Principal
+spec: {id: buyer-app, organization: buyer, kind: service, roles: [consumer]}
+"""
+
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: %(name)s
+version: 1.0.0
+status: active
+name: %(name)s
+tenant: maker
+dataProduct: %(name)s
+schema:
+  - name: order
+    logicalType: object
+    properties:
+      - {name: id, logicalType: string, required: true, classification: public}
+      - {name: n, logicalType: integer, required: true, classification: public}
+      - {name: lane, logicalType: string, required: true, classification: public}
+      - {name: secret, logicalType: string, required: true, classification: confidential}
+      - {name: note, logicalType: string, classification: public}
+slaProperties:
+  - {property: retention, value: 400, unit: d}
+customProperties:
+  - {property: tradelane, value: {format: json, region: eu, purposes: [replenishment], records: {key: {class: public}, headers: {codec: public}}}}
+"""
+
+PRODUCT = """
+apiVersion: tradelane/v1
+kind: Product
+spec: {id: %(name)s, owner: maker, name: %(name)s, contract: %(name)s, partitions: %(partitions)d}
+---
+apiVersion: tradelane/v1
+kind: Grant
+spec:
+  id: %(name)s-buyer
+  product: %(name)s
+  consumer: buyer
+  purpose: replenishment
+  filter: "event.lane in reader.lanes"
+  attributes: {lanes: [open]}
+  view: {classes: {confidential: drop}}
+"""
+
+CONFIG = """
+data = "%(folder)s/data"
+root_key = "%(folder)s/root.key"
+[listen]
+address = "127.0.0.1:%(http)d"
+[kafka]
+enabled = true
+address = "127.0.0.1:%(kafka)d"
+advertised_host = "localhost"
+"""
+
+
+class Hub:
+    def __init__(self, tradelane, folder):
+        self.tradelane, self.folder = str(pathlib.Path(tradelane).resolve()), pathlib.Path(folder)
+        self.http, self.port = free_port(), free_port()
+        self.kafka, self.url = "localhost:%d" % self.port, "https://localhost:%d" % self.http
+        self.ca = str(self.folder / "data/tls/development-ca.pem")
+        self.process, self.output = None, open(self.folder / "hub.log", "ab")
+        values = dict(folder=self.folder, http=self.http, kafka=self.port)
+        (self.folder / "hub.toml").write_text(CONFIG % values)
+        # A hub's settings can come from TRADELANE_*; none of ours are meant for it.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADELANE_")}
+
+    def start(self):
+        command = [self.tradelane, "serve", "-c", self.folder / "hub.toml"]
+        operator = self.folder / "operator.key"
+        if not operator.exists():
+            command += ["--operator-key-file", operator]
+        self.process = subprocess.Popen(command, stdout=self.output, stderr=self.output, env=self.environment)
+        end = time.monotonic() + 90
+        while True:
+            assert self.process.poll() is None, "the hub ended: " + self.log()
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            assert time.monotonic() < end, "the hub does not listen: " + self.log()
+            time.sleep(0.1)
+
+    def log(self):
+        return (self.folder / "hub.log").read_text(errors="replace")[-2000:]
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(40)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise
+
+    def tell(self, who, *arguments):
+        command = [self.tradelane, "--json", "--url", self.url, "--ca", self.ca,
+                   "--key-file", self.folder / (who + ".key"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=90)
+        assert done.returncode == 0, "%s: %s %s" % (arguments, done.stdout, done.stderr)
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def key(self, who):
+        return (self.folder / (who + ".key")).read_text().strip()
+
+    def apply(self, who, **files):
+        folder = self.folder / "manifests" / who
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, text in files.items():
+            (folder / (name.replace("__", ".") + ".yaml")).write_text(text)
+        self.tell(who, "apply", "-y", "-f", folder)
+
+    def people(self):
+        self.apply("operator", people=PEOPLE)
+        for who in (OWNER, READER):
+            self.tell("operator", "keys", "issue", who, "-o", self.folder / (who + ".key"))
+
+    def products(self, partitions_by_name):
+        files = {}
+        for name, partitions in partitions_by_name.items():
+            files[name + "__odcs"] = CONTRACT % dict(name=name)
+            files[name] = PRODUCT % dict(name=name, partitions=partitions)
+        self.apply(OWNER, **files)
+
+    def revoke(self, name):
+        self.tell(OWNER, "grants", "revoke", name + "-buyer", "--reason", "the test says so")
+
+    def token(self, who, scope):
+        """An access token of a service, for OAUTHBEARER."""
+        secret = self.folder / (who + ".secret")
+        if not secret.exists():
+            self.tell("operator", "keys", "issue", who, "--kind", "client-secret", "-o", secret)
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": scope}).encode()
+        request = urllib.request.Request(self.url + "/oauth/token", data=form)
+        text = secret.read_text().strip()
+        basic = base64.b64encode((text.split("_")[1] + ":" + text).encode()).decode()
+        request.add_header("Authorization", "Basic " + basic)
+        with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=self.ca), timeout=30) as answer:
+            return json.load(answer)["access_token"]
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]

@@ -1,0 +1,470 @@
+#!/usr/bin/env python3
+"""The Kafka clients that people have, against a hub: every client through every behaviour, and a table of it.
+
+    tests/clients/kafka/matrix.py --tradelane target/debug/tradelane --kafka DIR [CLIENT...]
+
+DIR is what `tools/kafka/kafka.py fetch` made. Each client is a small program in drivers/ (its README says how it is
+driven), so that all are asked the same. A client that is not installed is skipped, loudly; with TRADELANE_REQUIRE_SERVERS=1
+that is a failure. Each client has topics of its own; they are tested side by side, and the hub is killed under all at once.
+"""
+
+import argparse
+import concurrent.futures
+import importlib.util
+import json
+import os
+import pathlib
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+from console import console
+from hub import OWNER, READER, Hub
+
+HERE = pathlib.Path(__file__).resolve().parent
+DRIVERS = HERE / "drivers"
+WAIT = 90
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+class Client:
+    def __init__(self, name, command, needs, codecs="none gzip snappy lz4 zstd", but=None):
+        self.name, self.command, self.needs, self.codecs, self.but = name, command, needs, codecs.split(), but or {}
+
+
+def installed(module):
+    return lambda: importlib.util.find_spec(module) is not None
+
+
+def in_node(package):
+    return lambda: shutil.which("node") and (HERE / "node/node_modules" / package).is_dir()
+
+
+def clients(kafka):
+    jars = lambda: kafka and shutil.which("javac") and (pathlib.Path(kafka) / "complete").exists()
+    java = ["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+            "-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={token_file}",
+            "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{token_file}",
+            "-Dlog4j2.configurationFile=%s/log4j2.xml" % kafka, "-cp", "{work}:%s/libs/*" % kafka, "Driver"]
+    python = lambda file: [sys.executable, str(DRIVERS / file)]
+    node = lambda file: ["node", str(HERE / "node" / file)]
+    return [
+        Client("kafka-clients", java, jars),
+        Client("confluent-kafka", python("librdkafka.py"), installed("confluent_kafka")),
+        Client("kcat", python("kcat_driver.py"), lambda: shutil.which("kcat"),
+               but={"OAUTHBEARER": "has no way to be given a token", **{name: "repeats the nonce (librdkafka below 2.6.1)" for name in SCRAM}}),
+        Client("aiokafka", python("aiokafka_driver.py"), installed("aiokafka")),
+        Client("kafka-python", python("kafka_python_driver.py"), installed("kafka")),
+        Client("kafkajs", node("kafkajs.mjs"), in_node("kafkajs")),
+        Client("platformatic", node("platformatic.mjs"), in_node("@platformatic/kafka")
+               , codecs="none gzip snappy lz4" + (" zstd" if node_has_zstd() else "")),
+    ]
+
+
+def node_has_zstd():
+    if not shutil.which("node"):
+        return False
+    asked = subprocess.run(["node", "-e", "process.exit(require('zlib').zstdCompressSync ? 0 : 1)"])
+    return asked.returncode == 0
+
+
+def order(n, lane="open", note=None):
+    event = {"id": "o-%d" % n, "n": n, "lane": lane, "secret": "SECRET-%d" % n}
+    if note:
+        event["note"] = note
+    return json.dumps(event)
+
+
+class World:
+    """A client, its topics, and how it is run."""
+
+    def __init__(self, hub, work, client):
+        self.hub, self.work, self.client = hub, pathlib.Path(work), client
+        self.processes = []
+
+    def topic(self, what):
+        return "%s-%s" % (self.client.name, what)
+
+    def settings(self, who, mechanism="PLAIN", **more):
+        key = more.pop("password", None) or self.hub.key(who)
+        token_file = self.work / (self.client.name + ".token")
+        return dict(bootstrap=self.hub.kafka, ca=self.hub.ca, mechanism=mechanism, user=key.split("_")[1], password=key,
+                    token_file=str(token_file), **more)
+
+    def command(self, mode, settings):
+        values = dict(work=str(self.work), token_file=settings["token_file"])
+        return [part.format(**values) if "{" in part else part for part in self.client.command] + [mode]
+
+    def run(self, mode, settings, **more):
+        environment = {**os.environ, "SETTINGS": json.dumps(settings)}
+        errors = open(self.work / (self.client.name + ".err"), "ab")
+        process = subprocess.Popen(self.command(mode, settings), env=environment, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=errors, text=True)
+        self.processes.append(process)
+        return process
+
+    def produce(self, records, what="main", partitions=3, **more):
+        """Publishes; what the client said of each record."""
+        settings = self.settings(OWNER, topic=self.topic(what), partitions=partitions, **more)
+        process = self.run("produce", settings)
+        text, _ = process.communicate("".join(json.dumps(one) + "\n" for one in records), timeout=WAIT)
+        told = [json.loads(line) for line in text.splitlines()]
+        assert len(told) == len(records), "%d of %d were told of; exit %s; %s" % (
+            len(told), len(records), process.returncode, self.stderr())
+        return told
+
+    def publish(self, *arguments, **more):
+        """Publishes, and all of it must be taken."""
+        told = self.produce(*arguments, **more)
+        bad = [one for one in told if "error" in one]
+        assert not bad, "%d refused: %s" % (len(bad), bad[0])
+        return told
+
+    def consumer(self, group, what="main", **more):
+        settings = self.settings(READER, topic=self.topic(what), group=self.topic(group), **more)
+        return Reading(self, self.run("consume", settings))
+
+    def stderr(self):
+        return (self.work / (self.client.name + ".err")).read_text(errors="replace")[-600:]
+
+    def end(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+
+
+class Reading:
+    """A consumer that runs, and what it has said so far."""
+
+    def __init__(self, world, process):
+        self.world, self.process = world, process
+        self.records, self.errors, self.held, self.news = [], [], None, queue.Queue()
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            one = json.loads(line)
+            if "held" in one:
+                self.held = one["held"]
+            elif "error" in one:
+                self.errors.append(one)
+            else:
+                event = json.loads(one["value"])
+                assert "secret" not in event and "SECRET" not in line, line
+                self.records.append({**one, "event": event})
+        self.news.put("end")
+
+    def ids(self):
+        return {one["event"]["id"] for one in self.records}
+
+    def until(self, check, what, seconds=WAIT):
+        end = time.monotonic() + seconds
+        while not check():
+            if time.monotonic() > end or (self.process.poll() is not None and self.news.qsize()):
+                raise AssertionError("%s did not happen; exit %s, held %s, %d records, errors %s, %s" % (
+                    what, self.process.poll(), self.held, len(self.records), self.errors[-2:], self.world.stderr()))
+            time.sleep(0.05)
+
+    def has(self, ids, seconds=WAIT):
+        wanted = set(ids)
+        self.until(lambda: wanted <= self.ids(), "reading %d records" % len(wanted), seconds)
+
+    def leave(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError("it does not end when asked") from None
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def names(numbers):
+    return {"o-%d" % n for n in numbers}
+
+
+# The behaviours. Each is given a world and raises if it is not so.
+
+def codecs(world):
+    """Every codec, keys, headers; masked fields and hidden rows do not arrive, what is shown arrives in order."""
+    shown, n = set(), 0
+    for codec in world.client.codecs:
+        records = []
+        for _ in range(12):
+            lane = "closed" if n % 4 == 3 else "open"
+            records.append({"key": "k%d" % n, "value": order(n, lane, "x" * 300), "partition": n % 3, "headers": {"codec": codec}})
+            if lane == "open":
+                shown.add(n)
+            n += 1
+        world.publish(records, codec=codec)
+    reading = world.consumer("codecs")
+    reading.has(names(shown))
+    assert reading.ids() == names(shown), reading.ids() ^ names(shown)
+    for one in reading.records:
+        assert one["key"] == "k%d" % one["event"]["n"], one
+        assert one["headers"] == {"codec": world.client.codecs[one["event"]["n"] // 12]}, one
+    for partition in range(3):
+        offsets = [one["offset"] for one in reading.records if one["partition"] == partition]
+        assert offsets == sorted(set(offsets)), offsets
+    reading.leave()
+
+
+def large(world):
+    """A record of 900 KB and one after it."""
+    note = "".join(chr(97 + index * 7 % 26) for index in range(900_000))
+    codec = "lz4" if "lz4" in world.client.codecs else "none"
+    world.publish([{"key": "a", "value": order(1, note=note)}], "large", 1)
+    world.publish([{"key": "b", "value": order(2, note=note)}, {"key": "c", "value": order(3)}], "large", 1, codec=codec)
+    reading = world.consumer("large", "large")
+    reading.has(names([1, 2, 3]))
+    assert all(one["event"]["note"] == note for one in reading.records if one["event"]["n"] < 3)
+    reading.leave()
+
+
+def groups(world):
+    """Members join, leave and are killed while records come; nothing is lost."""
+    name, group = "group", "g"
+    wave = lambda first: world.publish(
+        [{"key": "k", "value": order(n), "partition": n % 3} for n in range(first, first + 60)], name)
+    everything = lambda members: set().union(*(one.ids() for one in members))
+    wave(0)
+    members = [world.consumer(group, name)]
+    members[0].has(names(range(60)))
+    members += [world.consumer(group, name), world.consumer(group, name)]
+    shared = lambda: all(one.held is not None and len(one.held) == 1 for one in members) and len({p for one in members for p in one.held}) == 3
+    members[0].until(shared, "each of three members having one partition (%s)" % [one.held for one in members])
+    wave(60)
+    members[0].until(lambda: names(range(120)) <= everything(members), "the group reading the second wave")
+    members[1].leave()
+    wave(120)
+    left = [members[0], members[2]]
+    members[0].until(lambda: names(range(180)) <= everything(members), "the group reading on after a member left")
+    members[2].kill()
+    wave(180)
+    members[0].until(lambda: names(range(240)) <= everything(members), "the last member reading after another was killed")
+    members[0].until(lambda: sorted(members[0].held) == [0, 1, 2], "the last member having all partitions")
+    members[0].leave()
+    assert left
+
+
+def filtered_tail(world):
+    """A partition that ends in hidden rows, and one that has nothing else, hold nobody up."""
+    what = "tail"
+    world.publish([{"key": "k", "value": order(n), "partition": 0} for n in range(3)], what)
+    world.publish([{"key": "k", "value": order(n, "closed"), "partition": n % 2} for n in range(100, 180)], what)
+    reading = world.consumer("tail", what)
+    reading.has(names(range(3)))
+    time.sleep(2)
+    world.publish([{"key": "k", "value": order(n), "partition": n % 2} for n in range(200, 204)], what)
+    reading.has(names([0, 1, 2, 200, 201, 202, 203]), 30)
+    assert reading.ids() == names([0, 1, 2, 200, 201, 202, 203])
+    assert not reading.errors, reading.errors
+    reading.leave()
+    again = world.consumer("tail", what)
+    world.publish([{"key": "k", "value": order(300), "partition": 0}], what)
+    again.has(names([300]), 30)
+    assert again.ids() <= names([300]), "committed offsets were not kept: %s" % again.ids()
+    again.leave()
+
+
+REFUSED = re.compile("INVALID_?RECORD|validat|rejected|quality|InvalidRecord|reject|contract|invalid record", re.I)
+
+
+def violation(world):
+    """A record that breaks its contract is refused at the producer, in words; what came in other batches stays."""
+    told = world.produce([{"key": "k", "value": json.dumps({"id": 5})}], "group", 1)
+    assert "error" in told[0] and REFUSED.search(told[0]["error"] + told[0].get("message", "")), told
+    return told[0]["error"]
+
+
+def revoked(world):
+    """A consumer whose grant ends is told so at its next fetch, and is given nothing more."""
+    world.publish([{"key": "k", "value": order(1)}], "brief", 1)
+    reading = world.consumer("brief", "brief")
+    reading.has(names([1]))
+    world.hub.revoke(world.topic("brief"))
+    world.publish([{"key": "k", "value": order(2)}], "brief", 1)
+    pattern = re.compile("AUTHORIZATION|Authorization|not authorized|Not authorized|UNKNOWN_TOPIC|Unknown topic|does not host", re.I)
+    reading.until(lambda: any(pattern.search(one["error"] + one["message"]) for one in reading.errors), "an error", 40)
+    assert reading.ids() == names([1]), reading.ids()
+    told = next(one["error"] for one in reading.errors if pattern.search(one["error"] + one["message"]))
+    reading.kill()
+    return told
+
+
+def login(mechanism):
+    def behaviour(world):
+        if mechanism in world.client.but:
+            return "- " + world.client.but[mechanism]
+        more = {}
+        if mechanism == "OAUTHBEARER":
+            more["token"] = world.hub.token("maker-app", "publish:" + world.topic("login"))
+            (world.work / (world.client.name + ".token")).write_text(more["token"])
+        world.publish([{"key": "k", "value": order(1)}], "login", 1, mechanism=mechanism, **more)
+    behaviour.__doc__ = "A producer proves who it is by %s." % mechanism
+    return behaviour
+
+
+def wrong_password(world):
+    """A wrong key is told apart from an unreachable hub."""
+    mechanism = "PLAIN" if SCRAM[0] in world.client.but else SCRAM[0]
+    key = world.hub.key(OWNER)
+    wrong = key[:-2] + ("A" if key[-2] != "A" else "B") + key[-1]
+    told = world.produce([{"key": "k", "value": order(1)}], "login", 1, mechanism=mechanism, password=wrong)
+    assert "error" in told[0] and re.search("auth|sasl|credential", told[0]["error"] + told[0].get("message", ""), re.I), told
+
+
+BEHAVIOURS = [
+    ("PLAIN", login("PLAIN")), ("SCRAM-256", login("SCRAM-SHA-256")), ("SCRAM-512", login("SCRAM-SHA-512")),
+    ("OAUTHBEARER", login("OAUTHBEARER")), ("wrong key", wrong_password), ("codecs", codecs), ("large", large), ("groups", groups),
+    ("filtered tail", filtered_tail), ("violation", violation), ("revoked", revoked),
+]
+
+
+class Restart:
+    """Killing the hub under all clients at once, some idle for a while before."""
+
+    def __init__(self, hub):
+        self.hub, self.readers = hub, {}
+
+    def begin(self, world):
+        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30)], "restart")
+        reading = world.consumer("restart", "restart")
+        reading.has(names(range(30)))
+        self.readers[world.client.name] = reading
+
+    def strike(self):
+        time.sleep(8)  # Idle; and long enough for the last commit.
+        self.hub.kill()
+        time.sleep(1)
+        self.hub.start()
+
+    def idle(self, world):
+        """What comes after eight idle seconds and a killed hub arrives at a consumer that was there before."""
+        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30, 60)], "restart")
+        reading = self.readers[world.client.name]
+        reading.has(names(range(60)))
+        counted = len(reading.records)
+        assert counted == 60, "%d records instead of 60: committed offsets were lost" % counted
+        reading.leave()
+
+    def resume(self, world):
+        """A member that comes later goes on where the group had got to."""
+        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(60, 66)], "restart")
+        reading = world.consumer("restart", "restart")
+        reading.has(names(range(60, 66)))
+        assert reading.ids() == names(range(60, 66)), "read again: %s" % reading.ids()
+        reading.leave()
+
+
+TOPICS = {"main": 3, "large": 1, "group": 3, "tail": 3, "brief": 1, "login": 1, "restart": 3}
+
+
+class Table:
+    def __init__(self):
+        self.rows, self.details, self.lock = {}, [], threading.Lock()
+
+    def put(self, client, behaviour, result, seconds=None):
+        with self.lock:
+            self.rows.setdefault(client, {})[behaviour] = result
+            print("%-16s %-16s %s%s" % (client, behaviour, result, " (%.1f s)" % seconds if seconds else ""), flush=True)
+
+    def attempt(self, client, behaviour, function, *arguments):
+        begin = time.monotonic()
+        try:
+            remark = function(*arguments)
+            self.put(client, behaviour, remark if str(remark).startswith("- ") else "ok", time.monotonic() - begin)
+            if remark and not remark.startswith("- "):
+                print("    as", remark, flush=True)
+        except Exception as error:
+            self.put(client, behaviour, "FAILED", time.monotonic() - begin)
+            trace = "" if isinstance(error, AssertionError) else traceback.format_exc()
+            with self.lock:
+                self.details.append("%s, %s: %s %s" % (client, behaviour, str(error)[:1500], trace))
+
+    def show(self):
+        columns = list(dict.fromkeys(name for row in self.rows.values() for name in row))
+        mark = lambda row, name: {"ok": "ok", None: "", "FAILED": "FAILED", "skipped": "skipped"}.get(row.get(name), "-")
+        print("\n%-16s %s" % ("", " ".join("%-12s" % name for name in columns)))
+        for client, row in self.rows.items():
+            print("%-16s %s" % (client, " ".join("%-12s" % mark(row, name) for name in columns)))
+        for line in self.details:
+            print("\nFAILED", line)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tradelane", default="target/debug/tradelane")
+    parser.add_argument("--kafka", default=os.environ.get("KAFKA_FOR_TESTS"))
+    parser.add_argument("--only", help="behaviours, with commas")
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--keep", action="store_true", help="leave the folder with the hub's log and the clients' remarks")
+    parser.add_argument("client", nargs="*")
+    options = parser.parse_args()
+    only = options.only.split(",") if options.only else None
+    table, able, missing = Table(), [], []
+    for client in clients(options.kafka):
+        if options.client and client.name not in options.client:
+            continue
+        if client.needs():
+            able.append(client)
+        else:
+            missing.append(client.name)
+            print("SKIPPED %s: it is not installed" % client.name, flush=True)
+    work = tempfile.mkdtemp(prefix="tradelane-clients-")
+    hub = Hub(options.tradelane, work)
+    worlds = [World(hub, work, client) for client in able]
+    try:
+        if any(client.name == "kafka-clients" for client in able):
+            subprocess.run(["javac", "-nowarn", "-cp", options.kafka + "/libs/*", "-d", work, DRIVERS / "Driver.java"], check=True)
+        hub.start()
+        hub.people()
+        topics = {world.topic(what): count for world in worlds for what, count in TOPICS.items()}
+        hub.products({**topics, "console-main": 3})
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for name, behaviour in BEHAVIOURS:
+                if not only or name in only:
+                    for world in worlds:
+                        pool.submit(table.attempt, world.client.name, name, behaviour, world)
+            if (not only or "console" in only) and options.kafka and (not options.client or "console" in options.client):
+                pool.submit(console, table, hub, options.kafka, work)
+        if not only or "restart" in only:
+            restart = Restart(hub)
+            with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+                begun = {world: pool.submit(restart.begin, world) for world in worlds}
+            restart.strike()
+            with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+                for world in worlds:
+                    def after(world=world):
+                        begun[world].result()
+                        restart.idle(world)
+                    pool.submit(table.attempt, world.client.name, "restart", after)
+            with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+                for world in worlds:
+                    pool.submit(table.attempt, world.client.name, "resume", restart.resume, world)
+        table.show()
+        if "panicked" in (hub.folder / "hub.log").read_text(errors="replace"):
+            table.details.append("the hub panicked: " + hub.log())
+    finally:
+        for world in worlds:
+            world.end()
+        hub.stop()
+        if options.keep:
+            print("kept:", work)
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+    required = missing if os.environ.get("TRADELANE_REQUIRE_SERVERS") == "1" else []
+    sys.exit("%d failed; required and not installed: %s" % (len(table.details), required or "none") if table.details or required else 0)
+
+
+if __name__ == "__main__":
+    main()
