@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use super::wire::Wire;
-use crate::bench::documents::{network, people, schema_like};
+use crate::bench::documents::{network, people};
 use crate::failure::{Failure, Result};
-use tradelane_seal::bench_docs::{self, Size};
+use tradelane_seal::bench_docs::{self, Size, schema_like};
 
 /// What the bench's product is called.
 pub(super) const PRODUCT: &str = "bench-shipments";
