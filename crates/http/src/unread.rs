@@ -108,8 +108,7 @@ mod tests {
         let patience = Patience { bytes: most, time: Duration::from_secs(60) };
         drop(Emptied::new(Pieces(pieces.into(), Arc::clone(&taken)), headers, patience));
         tokio::task::yield_now().await;
-        let taken = *taken.lock().unwrap();
-        taken
+        *taken.lock().unwrap()
     }
 
     #[tokio::test]

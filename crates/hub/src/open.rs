@@ -1,20 +1,24 @@
 //! Opening a hub: stores, keys, audit log, and the model as the journal tells it. And the very first operator.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tradelane_audit::{AuditLog, Leaf, Outcome, Signer, Word};
 use tradelane_keys::{
     AccessClaims, AtRest, CredentialText, MacKey, RootKey, SecretBytes, SigningKey, TokenIssuer, TokenVerifier,
+    random_array,
 };
 use tradelane_model::journal::{Change, Entry};
 use tradelane_model::organization::{CredentialKind, PrincipalKind};
 use tradelane_model::{Model, OrgId, Organization, Principal, PrincipalId, ProductId, Role, Timestamp, codes};
 use tradelane_storage::sqlite::{LogOptions, SqliteControl, SqliteKeys, SqliteLog};
-use tradelane_storage::{EventLog, Journal, KeyStore, KeyedState};
+use tradelane_storage::{EventLog, Journal, KeyStore, KeyedState, Put};
 
+use crate::authenticate::to_hex;
 use crate::authorize::Authority;
 use crate::clock::Clock;
 use crate::control::{SharedModel, replay};
@@ -122,6 +126,9 @@ impl Hub {
         let signing = |seed: SecretBytes<32>| SigningKey::from_seed(&seed);
         let signer = Signer::new(&config.origin, signing(keyring.named_secret("audit-signer", now).await?));
         let signer = signer.ok_or_else(|| HubError::new(codes::BAD_PARAMETER, "The audit log's name is no origin."))?;
+        if config.postgres.is_some() {
+            claim_origin(&config, stores.state.as_ref(), now).await?;
+        }
         let audit_key = AtRest::new(&keyring.derive(&[b"at-rest", b"audit"]));
         let (audit, recovery) = AuditLog::open(&config.data.join("audit"), signer, audit_key)
             .map_err(|error| HubError::of(error.code()).because(error))?;
@@ -303,6 +310,30 @@ async fn open_postgres(
 ) -> Result<(Stores, Arc<dyn KeyStore>)> {
     let detail = "This build has no PostgreSQL: build with the feature `postgres`, or leave the setting out.";
     Err(HubError::new(codes::BAD_PARAMETER, detail))
+}
+
+/// Nodes that share a database each keep an audit log of their own. Two under one name would contradict each other, and
+/// to a partner that is what a forged log looks like.
+async fn claim_origin(config: &HubConfig, state: &dyn KeyedState, now: Timestamp) -> Result<()> {
+    let file = config.data.join("node.id");
+    if !file.exists() {
+        let id: [u8; 16] = random_array();
+        std::fs::write(&file, to_hex(&id)).map_err(|error| unusable(&file, error))?;
+    }
+    let mut id = Vec::new();
+    let read = std::fs::File::open(&file).and_then(|file| file.take(64).read_to_end(&mut id));
+    read.map_err(|error| unusable(&file, error))?;
+    let claim =
+        state.put_if_absent("audit-origin", config.origin.as_bytes(), Bytes::from(id.clone()), Timestamp::MAX, now);
+    match claim.await? {
+        Put::Stored(_) => Ok(()),
+        Put::Exists(entry) if *entry.value == *id => Ok(()),
+        Put::Exists(_) => {
+            let detail =
+                "Another node keeps its audit log under this name; give each node an `audit_origin` of its own.";
+            Err(HubError::new(codes::BAD_PARAMETER, detail))
+        }
+    }
 }
 
 fn unusable(path: &std::path::Path, error: std::io::Error) -> HubError {

@@ -1,6 +1,7 @@
 //! The governed path with journal, keys and small state in PostgreSQL: the same tests as on the embedded stores, and two
 //! hubs that share one database. Events stay in each node's own embedded log, and so does the record of accesses.
 #![cfg(feature = "postgres")]
+#![allow(clippy::duplicate_mod, reason = "the tests of other files are run once more, with their support")]
 
 #[path = "epcis.rs"]
 mod epcis;
@@ -36,6 +37,8 @@ impl Pair {
         std::fs::copy(a.dir.path().join("root.key"), folder.path().join("root.key")).unwrap();
         std::fs::write(folder.path().join(support::DATABASE), url).unwrap();
         let mut other = config(&folder, &a.clock);
+        let refused = Hub::open(other.clone()).await.err().expect("two logs under one name");
+        assert!(refused.detail.contains("audit_origin"), "{}", refused.detail);
         other.origin = "hub-b.test/audit".into();
         let (b, opened) = Hub::open(other).await.unwrap();
         assert!(opened.recovered.iter().any(|store| store.contains("hub")), "{opened:?}");
