@@ -140,6 +140,9 @@ pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
                 .with_leader_epoch(LEADER_EPOCH)
                 .with_replica_nodes(vec![BrokerId(NODE)])
                 .with_isr_nodes(vec![BrokerId(NODE)])
+                // They may be null, and Kafka's own admin client cannot have that.
+                .with_eligible_leader_replicas(Some(Vec::new()))
+                .with_last_known_elr(Some(Vec::new()))
         };
         let described = DescribeTopicPartitionsResponseTopic::default()
             .with_name(Some(TopicName(text(name.as_str()))))
