@@ -33,7 +33,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("transport", &["keys"]),
     ("http", &["hub", "transport", "keys", "model"]),
     ("kafka", &["hub", "groups", "records", "transport", "storage", "keys", "model"]),
-    ("tradelane", &["http", "kafka", "transport", "hub", "audit", "storage", "seal", "schema", "epcis", "policy", "keys", "tape", "model"]),
+    (
+        "tradelane",
+        &[
+            "http",
+            "kafka",
+            "transport",
+            "hub",
+            "audit",
+            "storage",
+            "seal",
+            "schema",
+            "epcis",
+            "policy",
+            "keys",
+            "tape",
+            "model",
+        ],
+    ),
     ("testkit", &["model"]),
 ];
 
