@@ -30,6 +30,9 @@ from hub import OWNER, READER, Hub
 HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = HERE / "drivers"
 WAIT = 90
+READS = ("codecs", "large", "groups", "filtered tail", "revoked", "restart", "resume")
+# @platformatic/kafka 1.35 writes a topic's id into a fetch of version 12, where its name belongs.
+UUIDS = "names topics by id in Fetch v12"
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -59,11 +62,12 @@ def clients(kafka):
         Client("confluent-kafka", python("librdkafka.py"), installed("confluent_kafka")),
         Client("kcat", python("kcat_driver.py"), lambda: shutil.which("kcat"),
                but={"OAUTHBEARER": "has no way to be given a token", **{name: "repeats the nonce (librdkafka below 2.6.1)" for name in SCRAM}}),
-        Client("aiokafka", python("aiokafka_driver.py"), installed("aiokafka")),
-        Client("kafka-python", python("kafka_python_driver.py"), installed("kafka")),
+        Client("aiokafka", python("aiokafka_driver.py"), installed("aiokafka"),
+               but={"violation": "knows no INVALID_RECORD, says UnknownError", "wrong key": "says it in its log only"}),
+        Client("kafka-python", python("kafka_python_driver.py"), installed("kafka"), but={"wrong key": "tries again until its time is up"}),
         Client("kafkajs", node("kafkajs.mjs"), in_node("kafkajs")),
         Client("platformatic", node("platformatic.mjs"), in_node("@platformatic/kafka")
-               , codecs="none gzip snappy lz4" + (" zstd" if node_has_zstd() else "")),
+               , codecs="none gzip snappy lz4" + (" zstd" if node_has_zstd() else ""), but={name: UUIDS for name in READS}),
     ]
 
 
@@ -282,7 +286,10 @@ REFUSED = re.compile("INVALID_?RECORD|validat|rejected|quality|InvalidRecord|rej
 def violation(world):
     """A record that breaks its contract is refused at the producer, in words; what came in other batches stays."""
     told = world.produce([{"key": "k", "value": json.dumps({"id": 5})}], "group", 1)
-    assert "error" in told[0] and REFUSED.search(told[0]["error"] + told[0].get("message", "")), told
+    assert "error" in told[0], told
+    if "violation" in world.client.but:
+        return "- " + world.client.but["violation"]
+    assert REFUSED.search(told[0]["error"] + told[0].get("message", "")), told
     return told[0]["error"]
 
 
@@ -320,7 +327,10 @@ def wrong_password(world):
     key = world.hub.key(OWNER)
     wrong = key[:-2] + ("A" if key[-2] != "A" else "B") + key[-1]
     told = world.produce([{"key": "k", "value": order(1)}], "login", 1, mechanism=mechanism, password=wrong)
-    assert "error" in told[0] and re.search("auth|sasl|credential", told[0]["error"] + told[0].get("message", ""), re.I), told
+    assert "error" in told[0], told
+    if "wrong key" in world.client.but:
+        return "- " + world.client.but["wrong key"]
+    assert re.search("auth|sasl|credential", told[0]["error"] + told[0].get("message", ""), re.I), told
 
 
 BEHAVIOURS = [
@@ -434,22 +444,26 @@ def main():
             for name, behaviour in BEHAVIOURS:
                 if not only or name in only:
                     for world in worlds:
-                        pool.submit(table.attempt, world.client.name, name, behaviour, world)
+                        if name in READS and name in world.client.but:
+                            table.put(world.client.name, name, "- " + world.client.but[name])
+                        else:
+                            pool.submit(table.attempt, world.client.name, name, behaviour, world)
             if (not only or "console" in only) and options.kafka and (not options.client or "console" in options.client):
                 pool.submit(console, table, hub, options.kafka, work)
         if not only or "restart" in only:
             restart = Restart(hub)
+            worlds_that_read = [world for world in worlds if "restart" not in world.client.but]
             with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-                begun = {world: pool.submit(restart.begin, world) for world in worlds}
+                begun = {world: pool.submit(restart.begin, world) for world in worlds_that_read}
             restart.strike()
             with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-                for world in worlds:
+                for world in worlds_that_read:
                     def after(world=world):
                         begun[world].result()
                         restart.idle(world)
                     pool.submit(table.attempt, world.client.name, "restart", after)
             with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-                for world in worlds:
+                for world in worlds_that_read:
                     pool.submit(table.attempt, world.client.name, "resume", restart.resume, world)
         table.show()
         if "panicked" in (hub.folder / "hub.log").read_text(errors="replace"):

@@ -38,7 +38,8 @@ def produce():
 
 def consume():
     command = common() + ["-X", "session.timeout.ms=6000", "-X", "heartbeat.interval.ms=1000", "-X", "auto.commit.interval.ms=500",
-                          "-X", "auto.offset.reset=earliest", "-J", "-u", "-G", settings["group"], settings["topic"]]
+                          "-X", "auto.offset.reset=earliest", # Without -E it ends when no broker can be reached for a moment.
+                          "-E", "-J", "-u", "-G", settings["group"], settings["topic"]]
     kcat = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     import threading
 
