@@ -33,6 +33,7 @@ CONFIG = """
 data = "%(folder)s/data"
 root_key = "%(root)s"
 public_url = "https://hub.test"
+audit_origin = "hub.test/%(name)s"
 [listen]
 address = "127.0.0.1:%(http)d"
 [kafka]
@@ -60,9 +61,17 @@ class Node(Hub):
         super().__init__(tradelane, folder)
         password = shared / "password"
         password.write_text(cluster["password"] + "\n")
-        values = dict(folder=folder, root=shared / "root.key", http=self.http, kafka=self.port, postgres=postgres)
+        values = dict(name=folder.name, folder=folder, root=shared / "root.key", http=self.http, kafka=self.port, postgres=postgres)
         values |= dict(bootstrap=cluster["bootstrap"], user=cluster["user"], password=password)
         (folder / "hub.toml").write_text(CONFIG % values)
+
+    def start(self):
+        super().start()
+        # It listens for a moment before it has said who its operator is.
+        for _ in range(100):
+            if (self.folder / "operator.key").exists():
+                return
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager

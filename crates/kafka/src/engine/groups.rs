@@ -1,4 +1,5 @@
-//! Groups: each organization's own, under its own names. What members say to each other stays as it is.
+//! Groups: each organization's own, under its own names. What members say to each other stays as it is, but for the topics
+//! that they want, which the broker reads as well.
 
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
@@ -6,8 +7,12 @@ use kafka_protocol::messages::{
 };
 
 use super::names::{group, outside};
+use super::subscription::renamed;
 use super::{Failed, Passing};
 use crate::wire::Rope;
+
+/// The kind of groups whose members say which topics they want.
+const CONSUMER: &str = "consumer";
 
 /// A request of one group's: its id is mapped, and nothing else is looked at.
 macro_rules! of_one_group {
@@ -24,7 +29,25 @@ macro_rules! of_one_group {
 
 impl Passing<'_> {
     pub(super) async fn join_group(&mut self) -> Result<Rope, Failed> {
-        of_one_group!(self, JoinGroupRequest, 2)
+        let mut request: JoinGroupRequest = self.ask.request.decode()?;
+        request.group_id = group(self.organization(), &request.group_id);
+        let names = &self.way.cluster.names;
+        let of_consumers = request.protocol_type.as_str() == CONSUMER;
+        if of_consumers {
+            for protocol in &mut request.protocols {
+                protocol.metadata = renamed(&protocol.metadata, |product| Some(names.topic(product)));
+            }
+        }
+        let mut answer = self.call(&request).await?;
+        if self.ask.request.version >= 2 {
+            answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
+        }
+        if of_consumers {
+            for member in &mut answer.members {
+                member.metadata = renamed(&member.metadata, |topic| names.product(topic));
+            }
+        }
+        Ok(self.ask.request.reply(&answer)?)
     }
 
     pub(super) async fn sync_group(&mut self) -> Result<Rope, Failed> {
@@ -50,6 +73,10 @@ impl Passing<'_> {
             described.group_id = self.own(&described.group_id).unwrap_or_default();
             described.error_message = None;
             for member in &mut described.members {
+                if described.protocol_type.as_str() == CONSUMER {
+                    let names = &self.way.cluster.names;
+                    member.member_metadata = renamed(&member.member_metadata, |topic| names.product(topic));
+                }
                 // The cluster knows the client by its organization, and us as its address.
                 if let Some(client) = outside(self.organization(), &member.client_id) {
                     member.client_id = client;

@@ -16,6 +16,7 @@ mod metadata;
 mod names;
 mod offsets;
 mod produce;
+mod subscription;
 mod transactions;
 
 use std::sync::Arc;
