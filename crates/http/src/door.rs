@@ -26,7 +26,7 @@ use crate::config::ServerLimits;
 use crate::front::{From, Observed, RequestId, Shared};
 use crate::media::{MediaType, negotiate};
 use crate::params::{Params, bad};
-use crate::presented::{Unpresented, presented};
+use crate::presented::{Unpresented, as_password, basic_password, presented};
 use crate::problem::{self, Dialect};
 use crate::reply::Reply;
 use crate::routes::EPCIS;
@@ -331,7 +331,7 @@ struct Passing<'a> {
 impl Passing<'_> {
     /// Authenticate, hold to the rates, read the body, act: in this order, so that nobody unknown costs memory.
     async fn governed(self, handler: &GovernedHandler, parts: &mut Parts, body: Body) -> Result<Reply> {
-        let caller = authenticate(self.shared, parts)?;
+        let caller = authenticate(self.shared, self.route.dialect, parts)?;
         self.observed.organization = Some(caller.organization().id.clone());
         self.observed.principal = Some(caller.principal().id.clone());
         within_rates(self.shared, &caller, self.extra)?;
@@ -393,9 +393,14 @@ async fn finish_in_time<T: Send + 'static>(shared: &Arc<Shared>, work: BoxFuture
     }
 }
 
-fn authenticate(shared: &Shared, parts: &Parts) -> Result<Caller> {
+fn authenticate(shared: &Shared, dialect: Dialect, parts: &Parts) -> Result<Caller> {
     let peer = parts.extensions.get::<From>().map(|from| from.peer).ok_or_else(|| HubError::of(codes::INTERNAL))?;
-    let presented = presented(&parts.headers).map_err(|why| match why {
+    let password = Some(&parts.headers).filter(|_| dialect == Dialect::Registry).and_then(basic_password);
+    let presented = match &password {
+        Some(password) => Ok(as_password(password)),
+        None => presented(&parts.headers),
+    };
+    let presented = presented.map_err(|why| match why {
         Unpresented::Nothing => HubError::of(codes::UNAUTHENTICATED),
         Unpresented::Malformed => HubError::new(
             codes::UNAUTHENTICATED,

@@ -265,5 +265,9 @@ fn known_method(method: &http::Method) -> &'static str {
 
 /// In which words a path that no route has is refused.
 pub(crate) fn dialect_of(path: &str) -> Dialect {
-    if path.starts_with("/epcis/") { Dialect::EpcisQuery } else { Dialect::Hub }
+    match path {
+        path if path.starts_with("/epcis/") => Dialect::EpcisQuery,
+        path if path.starts_with("/registry/") => Dialect::Registry,
+        _ => Dialect::Hub,
+    }
 }

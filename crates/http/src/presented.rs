@@ -3,9 +3,12 @@
 //! Two credentials in one request are refused, not ranked: whichever a proxy or a logger in between believed in, it would be
 //! the wrong one. Credentials in the query are never read.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use tradelane_hub::Presented;
+use zeroize::Zeroizing;
 
 /// The header for API keys beside `Authorization: Bearer`.
 pub(crate) const X_API_KEY: &str = "x-api-key";
@@ -43,6 +46,22 @@ pub(crate) fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Unpresente
     Ok(if found.starts_with(KEY_PREFIX) { Presented::ApiKey(found) } else { Presented::AccessToken(found) })
 }
 
+/// The password of HTTP Basic (RFC 7617), if that is how the one credential is presented: clients of a schema registry know
+/// no other way. The user's name says nothing that the key does not say.
+pub(crate) fn basic_password(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None, None) = (values.next(), values.next(), headers.get(X_API_KEY)) else { return None };
+    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+    let decoded = Zeroizing::new(STANDARD.decode(encoded).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?);
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(Zeroizing::new(password.to_owned()))
+}
+
+/// A password that is a key or an access token.
+pub(crate) fn as_password(password: &str) -> Presented<'_> {
+    if password.starts_with(KEY_PREFIX) { Presented::ApiKey(password) } else { Presented::AccessToken(password) }
+}
+
 /// RFC 6750, 2.1: the scheme in any case, one space, a `b64token`.
 fn bearer_token(value: &str) -> Result<&str, Unpresented> {
     let (scheme, token) = value.split_once(' ').ok_or(Unpresented::Malformed)?;
@@ -72,6 +91,22 @@ mod tests {
         }
         let map = headers(&[("authorization", "Bearer ey.J.x")]);
         assert!(matches!(presented(&map), Ok(Presented::AccessToken("ey.J.x"))));
+    }
+
+    #[test]
+    fn the_password_of_basic_is_found_where_it_is_the_only_credential() {
+        let encoded = format!("Basic {}", STANDARD.encode("anyone:tlk_a_b"));
+        let password = basic_password(&headers(&[("authorization", &encoded)])).unwrap();
+        assert!(matches!(as_password(&password), Presented::ApiKey("tlk_a_b")));
+        for several in [
+            [("authorization", encoded.as_str()), ("x-api-key", "tlk_a")],
+            [("authorization", encoded.as_str()), ("authorization", encoded.as_str())],
+        ] {
+            assert!(basic_password(&headers(&several)).is_none());
+        }
+        for bad in ["Basic", "Basic !", "Basic YQ==", "Bearer YTpi"] {
+            assert!(basic_password(&headers(&[("authorization", bad)])).is_none(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Errors as callers see them: RFC 9457 problems, in the words of the API that was called.
 //!
-//! One [`HubError`] has three faces: the hub's own API, the exception types of EPCIS 2.0, and OAuth's error responses
-//! (RFC 6749, 5.2). The cause never leaves the process: it is logged with the request's id, which the problem carries as
+//! One [`HubError`] has four faces: the hub's own API, the exception types of EPCIS 2.0, OAuth's error responses
+//! (RFC 6749, 5.2), and the numbers of Confluent's schema registry. The cause never leaves the process: it is logged with the request's id, which the problem carries as
 //! its `instance`.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -23,12 +23,16 @@ pub(crate) enum Dialect {
     EpcisQuery,
     /// OAuth 2.
     OAuth,
+    /// Confluent's schema registry.
+    Registry,
 }
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 /// The most places told in one problem; the rest is counted in the detail.
 const MAX_PLACES: usize = 100;
+/// The media type of the schema registry, and of its errors.
+pub(crate) const REGISTRY_JSON: &str = "application/vnd.schemaregistry.v1+json";
 
 /// RFC 9457 with our members.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -71,6 +75,15 @@ pub(crate) struct PlaceSchema {
     message: String,
 }
 
+/// An error as clients of Confluent's schema registry know it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct RegistryError<'a> {
+    /// The HTTP status, or a number that begins with it.
+    error_code: u32,
+    /// What was wrong and what to do, with the hub's own code.
+    message: &'a str,
+}
+
 #[derive(Serialize)]
 struct OAuthError<'a> {
     error: &'a str,
@@ -90,6 +103,7 @@ pub(crate) fn answer(error: &HubError, dialect: Dialect, request_id: &str) -> Re
     reply.code = Some(error.code);
     let (media, body) = match dialect {
         Dialect::OAuth => ("application/json", oauth_body(error)),
+        Dialect::Registry => (REGISTRY_JSON, registry_body(error, status)),
         _ => (PROBLEM_JSON, problem_body(error, dialect, status, request_id)),
     };
     reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
@@ -108,7 +122,7 @@ pub(crate) fn problem_body(error: &HubError, dialect: Dialect, status: StatusCod
     let info = error.code.info();
     let kind = match dialect {
         Dialect::EpcisCapture | Dialect::EpcisQuery => exception(error.code, status, dialect).to_owned(),
-        Dialect::Hub | Dialect::OAuth => format!("/errors/{}", info.slug),
+        Dialect::Hub | Dialect::OAuth | Dialect::Registry => format!("/errors/{}", info.slug),
     };
     let problem = Problem {
         kind,
@@ -135,6 +149,36 @@ fn oauth_body(error: &HubError) -> Vec<u8> {
     let plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
     let description: String = error.detail.chars().map(|c| if plain(c) { c } else { '\'' }).collect();
     serde_json::to_vec(&OAuthError { error: word, error_description: &description }).unwrap_or_default()
+}
+
+fn registry_body(error: &HubError, status: StatusCode) -> Vec<u8> {
+    let message = format!("{} ({})", error.detail, error.code);
+    serde_json::to_vec(&RegistryError { error_code: registry_number(error.code, status), message: &message })
+        .unwrap_or_default()
+}
+
+/// The numbers that clients of Confluent's registry tell errors apart by; the status where there is none.
+fn registry_number(code: ErrorCode, status: StatusCode) -> u32 {
+    match code {
+        codes::SUBJECT_UNKNOWN => 40401,
+        codes::SCHEMA_VERSION_UNKNOWN => 40402,
+        codes::SCHEMA_UNKNOWN => 40403,
+        codes::SUBJECT_DELETED => 40404,
+        codes::SUBJECT_NOT_DELETED => 40405,
+        codes::SCHEMA_VERSION_DELETED => 40406,
+        codes::SCHEMA_VERSION_NOT_DELETED => 40407,
+        codes::COMPATIBILITY_UNSET => 40408,
+        codes::MODE_UNSET => 40409,
+        codes::SCHEMA_INVALID => 42201,
+        codes::SCHEMA_VERSION_INVALID => 42202,
+        codes::COMPATIBILITY_INVALID => 42203,
+        codes::MODE_INVALID => 42204,
+        codes::SUBJECT_READ_ONLY => 42205,
+        codes::SCHEMA_IN_USE => 42206,
+        codes::SUBJECT_INVALID => 42208,
+        codes::INTERNAL => 50001,
+        _ => status.as_u16().into(),
+    }
 }
 
 pub(crate) fn status_of(code: ErrorCode, dialect: Dialect) -> StatusCode {
@@ -171,6 +215,9 @@ fn challenge(code: ErrorCode, dialect: Dialect) -> Option<&'static str> {
     match (dialect, code) {
         (Dialect::OAuth, _) if code.info().status == 401 => Some("Basic realm=\"tradelane\", charset=\"UTF-8\""),
         (Dialect::OAuth, _) => None,
+        (Dialect::Registry, code) if code.info().status == 401 => {
+            Some("Bearer realm=\"tradelane\", Basic realm=\"tradelane\", charset=\"UTF-8\"")
+        }
         (_, codes::UNAUTHENTICATED) => Some("Bearer realm=\"tradelane\""),
         (_, codes::CREDENTIALS_EXPIRED) => Some("Bearer realm=\"tradelane\", error=\"invalid_token\""),
         (_, code) if code.info().status == 401 => Some("Bearer realm=\"tradelane\", error=\"invalid_token\""),

@@ -96,6 +96,61 @@ async fn prepared(world: &World, operation: &str) -> Option<Example> {
         "epcisQuery" => of(format!("{EPCIS}/queries/{}", stored_query(world, "shown").await), 200, Refused),
         "epcisDeleteQuery" => of(format!("{EPCIS}/queries/{}", stored_query(world, "deleted").await), 204, Refused),
         "epcisQueryEvents" => of(format!("{EPCIS}/queries/{}/events", stored_query(world, "run").await), 200, Refused),
+        id if id.starts_with("registry") => return schemas(world, id).await,
+        _ => return None,
+    })
+}
+
+const SUBJECT: &str = "/registry/subjects/acme-stock-value";
+
+/// A subject of its own for each operation, so that none is in the way of another.
+async fn schemas(world: &World, operation: &str) -> Option<Example> {
+    use Stranger::{Own, Refused};
+    let versions = format!("{SUBJECT}/versions");
+    let schema = || json!({ "schemaType": "JSON", "schema": "{\"type\":\"object\"}" });
+    let made = world.post(&versions).as_("acme-desk").json(&schema()).send().await.must(200).json();
+    let spare = format!("/registry/subjects/{operation}");
+    world.post(&format!("{spare}/versions")).as_("acme-desk").json(&schema()).send().await.must(200);
+    let set = |what: &str, path: String, body: Value| {
+        world.ask(Method::PUT, &format!("/registry/{what}/{path}")).as_("acme-desk").json(&body).send()
+    };
+    set("config", "acme-stock-value".into(), json!({ "compatibility": "FULL" })).await.must(200);
+    set("mode", "acme-stock-value".into(), json!({ "mode": "READWRITE" })).await.must(200);
+    let id = format!("/registry/schemas/ids/{}", made["id"]);
+    let level = json!({ "compatibility": "BACKWARD" });
+    let mode = json!({ "mode": "READWRITE" });
+    Some(match operation {
+        "registrySubjects" => of("/registry/subjects", 200, Own),
+        "registryLookup" => of(SUBJECT, 200, Refused).json(schema()),
+        "registryDeleteSubject" => of(spare, 200, Refused),
+        "registryVersions" => of(versions, 200, Refused),
+        "registryRegister" => of(versions, 200, Refused).json(schema()),
+        "registryVersion" => of(format!("{versions}/1"), 200, Refused),
+        "registryDeleteVersion" => of(format!("{spare}/versions/1"), 200, Refused),
+        "registryVersionSchema" => of(format!("{versions}/latest/schema"), 200, Refused),
+        "registryReferencedBy" => of(format!("{versions}/1/referencedby"), 200, Refused),
+        "registryTypes" => of("/registry/schemas/types", 200, Own),
+        "registrySchema" => of(id, 200, Refused),
+        "registrySchemaText" => of(format!("{id}/schema"), 200, Refused),
+        "registrySchemaVersions" => of(format!("{id}/versions"), 200, Refused),
+        "registrySchemaSubjects" => of(format!("{id}/subjects"), 200, Refused),
+        "registryConfig" => of("/registry/config", 200, Own),
+        "registryPutConfig" => of("/registry/config", 200, Refused).json(level),
+        "registryDeleteConfig" => of("/registry/config", 200, Refused),
+        "registrySubjectConfig" => of("/registry/config/acme-stock-value", 200, Refused),
+        "registryPutSubjectConfig" => of("/registry/config/acme-stock-value", 200, Refused).json(level),
+        "registryDeleteSubjectConfig" => of("/registry/config/acme-stock-value", 200, Refused),
+        "registryMode" => of("/registry/mode", 200, Own),
+        "registryPutMode" => of("/registry/mode", 200, Refused).json(mode),
+        "registrySubjectMode" => of("/registry/mode/acme-stock-value", 200, Refused),
+        "registryPutSubjectMode" => of("/registry/mode/acme-stock-value", 200, Refused).json(mode),
+        "registryDeleteSubjectMode" => of("/registry/mode/acme-stock-value", 200, Refused),
+        "registryCompatibility" => {
+            of(format!("/registry/compatibility{}", &versions["/registry".len()..]), 200, Refused).json(schema())
+        }
+        "registryVersionCompatibility" => {
+            of(format!("/registry/compatibility{}/1", &versions["/registry".len()..]), 200, Refused).json(schema())
+        }
         _ => return None,
     })
 }
@@ -189,11 +244,17 @@ async fn no_operation_goes_past_authentication_authorization_or_audit() {
             let unknown = request(&world, &method, &example).send().await;
             assert_eq!(unknown.status, 401, "{id} without credentials");
             assert!(unknown.header("www-authenticate").starts_with("Bearer"), "{id}");
-            assert_eq!(unknown.header("content-type"), "application/problem+json", "{id}");
+            let media = if id.starts_with("registry") {
+                "application/vnd.schemaregistry.v1+json"
+            } else {
+                "application/problem+json"
+            };
+            assert_eq!(unknown.header("content-type"), media, "{id}");
 
             if example.stranger == Stranger::Refused {
-                // Every organization of the network has a grant on the shipments; the operator's has none.
-                let key = if id.starts_with("epcis") { &world.operator } else { world.key_of("northline-desk") };
+                // Every organization of the network has a grant on the shipments, and some on the stock by now; the operator's has none.
+                let granted = id.starts_with("epcis") || id.starts_with("registry");
+                let key = if granted { &world.operator } else { world.key_of("northline-desk") };
                 let other = request(&world, &method, &example).key(key).send().await;
                 assert!(
                     matches!(other.status.as_u16(), 403 | 404),
@@ -215,5 +276,5 @@ async fn no_operation_goes_past_authentication_authorization_or_audit() {
             tried += 1;
         }
     }
-    assert!(tried >= 35, "{tried} operations were tried");
+    assert!(tried >= 60, "{tried} operations were tried");
 }

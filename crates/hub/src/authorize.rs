@@ -136,7 +136,10 @@ impl Authority {
                 Change::CredentialIssued(_)
                 | Change::SubjectErased { .. }
                 | Change::QueryPut { .. }
-                | Change::QueryDeleted { .. } => {}
+                | Change::QueryDeleted { .. }
+                | Change::SchemaRegistered { .. }
+                | Change::SchemaDeleted { .. }
+                | Change::SchemaSettingsPut { .. } => {}
             }
         }
         self.changes.send_modify(|changes| *changes += 1);

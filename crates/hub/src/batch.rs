@@ -8,7 +8,7 @@
 use tradelane_model::{Timestamp, codes};
 use tradelane_records::{Batch, BatchBuilder, BatchHead, Decompressor, Headers, Limits};
 
-use crate::envelope::{Envelope, Header, KeyAndHeaders};
+use crate::envelope::{Envelope, Header, KeyAndHeaders, SCHEMA};
 use crate::error::{HubError, Result};
 
 /// The most headers of a record.
@@ -18,7 +18,7 @@ const STORED: Limits = Limits {
     max_batch_bytes: tradelane_storage::event_log::MAX_BATCH,
     max_records: tradelane_storage::event_log::MAX_COUNT,
     max_decompressed: tradelane_storage::event_log::MAX_BATCH,
-    max_headers: 1 + MAX_HEADERS as u32,
+    max_headers: 2 + MAX_HEADERS as u32,
 };
 
 /// The head of a batch of ours whose first record has this offset, and whose records were taken about then.
@@ -89,6 +89,12 @@ impl<'a> Record<'a> {
     /// What was sealed: the event, and what travels around it.
     pub(crate) fn sealed_parts(&self) -> impl Iterator<Item = &'a [u8]> {
         self.sealed.into_iter().chain(Envelope::sealed_part(self))
+    }
+
+    /// The id of the schema that the producer named in front of the event.
+    pub(crate) fn schema(&self) -> Option<u32> {
+        let found = self.headers.clone().find(|(name, _)| *name == SCHEMA);
+        found.and_then(|(_, value)| value?.try_into().ok()).map(u32::from_be_bytes)
     }
 
     /// Is there nothing around the event?

@@ -27,6 +27,8 @@ use crate::views::Verdict;
 
 /// The header that holds what is sealed of key and headers. Producers cannot send a name with a NUL.
 const SEALED: &[u8] = b"\0sealed";
+/// The header that holds the id of the schema that the producer named in front of the event. Nobody is shown it.
+pub(crate) const SCHEMA: &[u8] = b"\0schema";
 /// Members of the sealed document: headers whose values are text, any other bytes (base64), and none.
 const TEXT_HEADERS: &str = "headers";
 const BINARY_HEADERS: &str = "headers64";
@@ -148,6 +150,11 @@ impl Envelope {
         Ok(Ok(stored))
     }
 
+    /// Notes the schema that stood in front of the event.
+    pub(crate) fn name_schema(stored: &mut KeyAndHeaders, id: Option<u32>) {
+        stored.headers.extend(id.map(|id| (SCHEMA.to_vec(), Some(id.to_be_bytes().to_vec()))));
+    }
+
     /// The sealed part of a stored record, if it has one.
     pub(crate) fn sealed_part<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
         record.headers.clone().find(|(name, _)| *name == SEALED).and_then(|(_, value)| value)
@@ -195,7 +202,7 @@ impl EnvelopeView {
         if self.event.key_is_public() && self.key == Action::Reveal {
             shown.key = record.key.map(<[u8]>::to_vec);
         }
-        for (name, value) in record.headers.filter(|(name, _)| *name != SEALED) {
+        for (name, value) in record.headers.filter(|(name, _)| *name != SEALED && *name != SCHEMA) {
             if self.public && self.current.public_headers.contains(name) {
                 shown.headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
             }

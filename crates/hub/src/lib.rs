@@ -9,7 +9,7 @@
 //! | everyone | [`authenticate`], [`catalog`], [`audit_trail`] |
 //! | publishers | [`publish`], [`records`], [`capture`] |
 //! | consumers | [`read`], [`records`], [`query`], [`access`] |
-//! | data owners | [`apply`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
+//! | data owners | [`apply`], [`registry`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
 //! | administrators | [`credential`], [`apply`] |
 //! | privacy officers | [`erase`] |
 //! | operators | [`open`], [`health`], [`retention`] |
@@ -40,6 +40,7 @@ pub mod quarantine;
 pub mod query;
 pub mod read;
 pub mod records;
+pub mod registry;
 pub mod retention;
 mod views;
 
@@ -57,3 +58,4 @@ pub use records::{
     FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, RenderedPage, SealOutcome,
     SealedRecords, StoredRecords, Topic,
 };
+pub use registry::{NewSchema, SchemaRecord, SchemaSetting, SchemaSettings, SubjectQuery, WhichVersion};

@@ -23,10 +23,11 @@ use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
 use crate::batch::{self, BatchWriter};
 use crate::doorway::{Audited, Caller};
-use crate::envelope::{Around, Header, KeyAndHeaders};
+use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
 use crate::health::add;
 use crate::keyring::BatchKeys;
+use crate::publish::framed::Schemas;
 use crate::views::{CompiledContract, Verdict};
 
 /// The most events in one request.
@@ -175,10 +176,11 @@ impl Hub {
         loop {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
             let (contract, events) = (contract.clone(), events.clone());
+            let schemas = Schemas::of(&self.model().registry, &contract.owner, product);
             let (batch, keys) = if events.body.len() <= INLINE_BYTES {
-                (seal_events(&contract, &events, &keys, now), keys)
+                (seal_events(&contract, &events, &keys, now, schemas), keys)
             } else {
-                let work = move || (seal_events(&contract, &events, &keys, now), keys);
+                let work = move || (seal_events(&contract, &events, &keys, now, schemas), keys);
                 tokio::task::spawn_blocking(work).await.map_err(|e| HubError::of(codes::INTERNAL).because(e))?
             };
             let batch = batch?;
@@ -341,10 +343,16 @@ pub(crate) fn malformed(error: &tradelane_tape::ParseError, bytes: &[u8]) -> Hub
 }
 
 /// Checks and seals every event of a batch.
-fn seal_events(contract: &CompiledContract, events: &Events, keys: &BatchKeys, now: Timestamp) -> Result<SealedBatch> {
+fn seal_events(
+    contract: &CompiledContract,
+    events: &Events,
+    keys: &BatchKeys,
+    now: Timestamp,
+    schemas: Schemas,
+) -> Result<SealedBatch> {
     let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
     let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
-    let sealing = Sealing { contract, keys, now, tape: Tape::new(), event: Vec::new(), batch };
+    let sealing = Sealing { contract, keys, now, schemas, tape: Tape::new(), event: Vec::new(), batch };
     let (count, refused) = sealing.all(events)?;
     Ok(SealedBatch { count, bytes, refused })
 }
@@ -354,6 +362,7 @@ struct Sealing<'a> {
     contract: &'a CompiledContract,
     keys: &'a BatchKeys,
     now: Timestamp,
+    schemas: Schemas,
     tape: Tape,
     /// The sealed event at hand.
     event: Vec<u8>,
@@ -381,9 +390,15 @@ impl Sealing<'_> {
     /// An event on its own.
     fn event(&mut self, event: &[u8]) -> Result<Verdict> {
         self.event.clear();
+        let (schema, event) = match self.schemas.split(event) {
+            Ok(split) => split,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
         if verdict.is_ok() {
-            self.batch.push(self.now.millis(), &KeyAndHeaders::default(), Some(&self.event))?;
+            let mut around = KeyAndHeaders::default();
+            Envelope::name_schema(&mut around, schema);
+            self.batch.push(self.now.millis(), &around, Some(&self.event))?;
         }
         Ok(verdict)
     }
@@ -391,8 +406,15 @@ impl Sealing<'_> {
     /// An event with what travels around it. A record without a value says only that its key is no more.
     fn record(&mut self, events: &Events, index: usize, place: &RecordPlace) -> Result<Verdict> {
         self.event.clear();
+        let mut schema = None;
         if !place.is_tombstone {
-            let event = events.get(index);
+            let event = match self.schemas.split(events.get(index)) {
+                Ok((named, event)) => {
+                    schema = named;
+                    event
+                }
+                Err(refused) => return Ok(Err(refused)),
+            };
             let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
             if verdict.is_err() {
                 return Ok(verdict);
@@ -404,7 +426,10 @@ impl Sealing<'_> {
         let around = Around { key: place.key.as_ref().map(text), headers: &headers };
         let CompiledContract { envelope, tagger, .. } = self.contract;
         match envelope.seal(&mut self.tape, &around, &self.event, tagger, self.keys)? {
-            Ok(stored) => self.batch.push(place.time, &stored, (!place.is_tombstone).then_some(&*self.event))?,
+            Ok(mut stored) => {
+                Envelope::name_schema(&mut stored, schema);
+                self.batch.push(place.time, &stored, (!place.is_tombstone).then_some(&*self.event))?;
+            }
             Err(refused) => return Ok(Err(refused)),
         }
         Ok(Ok(()))
@@ -455,3 +480,4 @@ impl Drop for Flying<'_> {
 }
 
 mod cloud;
+mod framed;

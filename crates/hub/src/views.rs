@@ -177,6 +177,10 @@ pub(crate) struct GrantView {
     by_revision: Mutex<HashMap<u32, Arc<View>>>,
     envelopes: Mutex<HashMap<u32, Arc<EnvelopeView>>>,
     pub(crate) filter: Option<GrantFilter>,
+    /// The id of its schema, once it was asked for.
+    pub(crate) schema: Mutex<Option<u32>>,
+    /// Does it show the owner everything?
+    pub(crate) is_owners: bool,
     /// Equal digests render equal bytes.
     pub(crate) digest: [u8; 32],
     /// The product's stream, as rendered batches name it.
@@ -320,6 +324,8 @@ impl Hub {
             by_revision: Mutex::default(),
             envelopes: Mutex::default(),
             filter,
+            schema: Mutex::default(),
+            is_owners: false,
             digest,
             stream: grant.product.as_str().into(),
         })
@@ -359,7 +365,19 @@ impl Hub {
         let digest = digest(&current, &spec, None, None);
         let stream = product.as_str().into();
         let (by_revision, envelopes) = (Mutex::default(), Mutex::default());
-        let view = GrantView { current, spec, keys, by_revision, envelopes, filter: None, digest, stream };
+        let schema = Mutex::default();
+        let view = GrantView {
+            current,
+            spec,
+            keys,
+            by_revision,
+            envelopes,
+            filter: None,
+            schema,
+            is_owners: true,
+            digest,
+            stream,
+        };
         let view = Arc::new(view);
         write(&self.inner().views.owners).insert(product.clone(), view.clone());
         Ok(view)
@@ -461,6 +479,8 @@ fn digest(
     part(contract.contract.id.as_str().as_bytes());
     part(&contract.revision.to_le_bytes());
     part(&serde_json::to_vec(spec).unwrap_or_default());
+    // The owner finds the writer's schema named in front of a record, a consumer that of its view.
+    part(if grant.is_some() { b"consumer" } else { b"owner" });
     let makes_stand_ins = spec.classes.values().chain(spec.fields.values());
     let makes_stand_ins = makes_stand_ins.clone().any(|action| matches!(action, Action::Pseudonym | Action::Token));
     if let Some(grant) = grant {

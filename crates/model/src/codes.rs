@@ -147,6 +147,42 @@ codes! {
         "Keep to the limits in the documentation.";
     STORAGE_UNAVAILABLE "TL-7011" 503 "storage-unavailable" "The storage could not be reached or has stopped."
         "Retry with the same Idempotency-Key; the operator's log names the cause.";
+    SUBJECT_UNKNOWN "TL-8001" 404 "subject-unknown" "There is no such subject that you may see."
+        "Check the name: PRODUCT-value, PRODUCT-key, or a subject of your own organization.";
+    SCHEMA_VERSION_UNKNOWN "TL-8002" 404 "schema-version-unknown" "The subject has no such version."
+        "Ask for one that the subject's list of versions names, or for `latest`.";
+    SCHEMA_UNKNOWN "TL-8003" 404 "schema-unknown" "There is no such schema that you may see."
+        "Check the id or the schema; what you have no grant for looks like what does not exist.";
+    SUBJECT_DELETED "TL-8004" 404 "subject-deleted" "The subject was deleted already."
+        "Send permanent=true to delete it for good.";
+    SUBJECT_NOT_DELETED "TL-8005" 404 "subject-not-deleted" "The subject must be deleted before it can be deleted for good."
+        "Delete it without permanent=true first.";
+    SCHEMA_VERSION_DELETED "TL-8006" 404 "schema-version-deleted" "The version was deleted already."
+        "Send permanent=true to delete it for good.";
+    SCHEMA_VERSION_NOT_DELETED "TL-8007" 404 "schema-version-not-deleted" "The version must be deleted before it can be deleted for good."
+        "Delete it without permanent=true first.";
+    COMPATIBILITY_UNSET "TL-8008" 404 "compatibility-unset" "The subject has no compatibility level of its own."
+        "Ask with defaultToGlobal=true, or set one.";
+    MODE_UNSET "TL-8009" 404 "mode-unset" "The subject has no mode of its own."
+        "Ask with defaultToGlobal=true, or set one.";
+    SCHEMA_INVALID "TL-8010" 422 "schema-invalid" "The schema cannot be registered."
+        "Correct what the answer names; schemas are JSON Schema, draft-07, 2019-09 or 2020-12.";
+    SCHEMA_VERSION_INVALID "TL-8011" 422 "schema-version-invalid" "The version is neither a number from 1 on nor `latest`."
+        "Send a number that the subject's list of versions names, or `latest`.";
+    COMPATIBILITY_INVALID "TL-8012" 422 "compatibility-invalid" "The compatibility level is not known."
+        "Send BACKWARD, FORWARD or FULL, one of these with _TRANSITIVE, or NONE.";
+    MODE_INVALID "TL-8013" 422 "mode-invalid" "The mode is not known or not offered."
+        "Send READWRITE or READONLY.";
+    SUBJECT_READ_ONLY "TL-8014" 422 "subject-read-only" "The subject is in a mode that does not allow this."
+        "Set its mode, or that of all subjects, to READWRITE.";
+    SCHEMA_IN_USE "TL-8015" 422 "schema-in-use" "Another schema refers to this version."
+        "Delete the schemas that refer to it first.";
+    SUBJECT_INVALID "TL-8016" 422 "subject-invalid" "The name is none that a subject can have."
+        "Use 1 to 255 bytes without control characters.";
+    SCHEMA_INCOMPATIBLE "TL-8017" 409 "schema-incompatible" "The schema is not compatible with an earlier version of its subject."
+        "Correct the places named in the answer, or register under a new subject with a new major version.";
+    SCHEMA_ID_UNKNOWN "TL-8018" 422 "schema-id-unknown" "The record was written with a schema that its product does not have."
+        "Register the schema under PRODUCT-value, and use the id that the registry answers.";
     INTERNAL "TL-9001" 500 "internal" "Something went wrong that should not."
         "Retry; if it persists, give the operator the instance id in the answer.";
 }

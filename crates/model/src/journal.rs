@@ -9,6 +9,7 @@ use crate::grant::Grant;
 use crate::id::{ContractId, CredentialId, GrantId, OrgId, PrincipalId, ProductId};
 use crate::organization::{Credential, Organization, Principal};
 use crate::product::Product;
+use crate::registry::{SchemaText, Settings};
 use crate::time::Timestamp;
 
 /// One change.
@@ -80,6 +81,39 @@ pub enum Change {
         organization: OrgId,
         /// Its name.
         name: String,
+    },
+    /// A subject has a new version.
+    SchemaRegistered {
+        /// Whose subject.
+        owner: OrgId,
+        /// Its name.
+        subject: String,
+        /// The number of the version.
+        version: u32,
+        /// The id of its schema, new or of an equal one.
+        id: u32,
+        /// The schema.
+        schema: SchemaText,
+    },
+    /// A version of a subject is deleted.
+    SchemaDeleted {
+        /// Whose subject.
+        owner: OrgId,
+        /// Its name.
+        subject: String,
+        /// The number of the version.
+        version: u32,
+        /// For good, and not only out of sight.
+        permanent: bool,
+    },
+    /// What is demanded of new versions is as given; nothing: as by default.
+    SchemaSettingsPut {
+        /// Whose.
+        owner: OrgId,
+        /// Of this subject; an empty name: of all that have no settings of their own.
+        subject: String,
+        /// What.
+        settings: Settings,
     },
 }
 

@@ -15,6 +15,7 @@ pub mod organization;
 pub mod pattern;
 pub mod plan;
 pub mod product;
+pub mod registry;
 pub mod shape;
 pub mod state;
 pub mod time;

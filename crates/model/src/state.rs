@@ -10,6 +10,7 @@ use crate::id::{ContractId, CredentialId, GrantId, OrgId, PrincipalId, ProductId
 use crate::journal::{Change, Entry};
 use crate::organization::{Credential, Organization, Principal};
 use crate::product::{Format, MAX_PARTITIONS, Product};
+use crate::registry::Registry;
 use crate::time::Timestamp;
 
 /// Why a change does not fit the state that it meets.
@@ -98,6 +99,8 @@ pub struct Model {
     pub queries: BTreeMap<(OrgId, String), Arc<serde_json::Value>>,
     /// How many persons have been erased, by organization.
     pub erasures: BTreeMap<OrgId, u64>,
+    /// Registered schemas.
+    pub registry: Arc<Registry>,
 }
 
 impl Model {
@@ -142,6 +145,17 @@ impl Model {
                 let key = (organization.clone(), name.clone());
                 self.queries.remove(&key).ok_or_else(|| missing("query", name))?;
             }
+            Change::SchemaRegistered { owner, subject, version, id, schema } => {
+                self.organization(owner)?;
+                Arc::make_mut(&mut self.registry).register(owner, subject, *version, *id, schema)?;
+            }
+            Change::SchemaDeleted { owner, subject, version, permanent } => {
+                Arc::make_mut(&mut self.registry).delete(owner, subject, *version, *permanent)?;
+            }
+            Change::SchemaSettingsPut { owner, subject, settings } => {
+                self.organization(owner)?;
+                Arc::make_mut(&mut self.registry).set(owner, subject, *settings);
+            }
         }
         Ok(())
     }
@@ -163,6 +177,7 @@ impl Model {
         self.organizations.remove(id);
         self.policies.remove(id);
         self.queries.retain(|(org, _), _| org != id);
+        Arc::make_mut(&mut self.registry).forget_owner(id);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod schemas;
 use serde_json::{Map, Value, json};
 
 pub(crate) use operation::{Operation, operation};
-pub(crate) use schemas::{array, id, integer, reference, text, words};
+pub(crate) use schemas::{array, id, integer, object, reference, text, words};
 
 use crate::door::Route;
 
@@ -62,6 +62,7 @@ pub(crate) fn document(routes: &[Route]) -> Value {
                         "audit": "Read the organization's audit trail."
                     } } }
                 },
+                "basicKey": { "type": "http", "scheme": "basic", "description": "Any user name, and an API key as the password." },
                 "client": { "type": "http", "scheme": "basic", "description": "client_id and client_secret." }
             }
         }
@@ -73,7 +74,7 @@ proof. Send an API key or an access token as `Authorization: Bearer`. Every gove
 the number under which the access is in the audit log; ask for its proof at `/v1/audit/receipts/{leaf}`. Errors are \
 problems (RFC 9457) with a stable code and a page under `/errors`.";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Events", "Publish to a product and read from it."),
     ("Catalog", "What there is, under which contract."),
     ("Access", "Ask for grants, decide on them, end them."),
@@ -82,6 +83,7 @@ const TAGS: [(&str, &str); 9] = [
     ("Privacy", "Erase persons, explain views, turn tokens back."),
     ("Audit", "The trail, receipts, and the log itself as C2SP tlog-tiles."),
     ("EPCIS", "The REST binding of EPCIS 2.0, per product."),
+    ("Schemas", "A schema registry as Confluent's clients know it."),
     ("Operations", "Health, metrics and this documentation."),
 ];
 

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::door::Route;
-use crate::problem::{Dialect, PROBLEM_JSON};
+use crate::problem::{Dialect, PROBLEM_JSON, REGISTRY_JSON};
 
 /// A route's description.
 #[derive(Debug, Clone)]
@@ -116,6 +116,11 @@ fn path_parameter(name: &str) -> Value {
         "leaf" => {
             (json!({ "type": "integer", "format": "int64", "minimum": 0 }), "The leaf's number in the audit log.")
         }
+        "subject" => (json!({ "type": "string", "minLength": 1, "maxLength": 255 }), "The subject, percent-encoded."),
+        "version" => {
+            (json!({ "type": "string", "pattern": "^(latest|-1|[1-9][0-9]{0,8})$" }), "A version, or `latest`.")
+        }
+        "id" => (json!({ "type": "integer", "minimum": 1, "maximum": i32::MAX }), "The schema's id."),
         "slug" => (id, "The error's short name."),
         "path" => (text, "The rest of the path, as C2SP tlog-tiles lays it out."),
         "capture" => (text, "The capture job."),
@@ -173,6 +178,7 @@ pub(crate) fn describe(route: &Route) -> Value {
     described["security"] = match (route.is_public(), route.dialect) {
         (true, Dialect::OAuth) => json!([{ "client": [] }]),
         (true, _) => json!([]),
+        (false, Dialect::Registry) => json!([{ "bearer": [] }, { "apiKey": [] }, { "oauth2": [] }, { "basicKey": [] }]),
         (false, _) => json!([{ "bearer": [] }, { "apiKey": [] }, { "oauth2": [] }]),
     };
     described
@@ -207,6 +213,7 @@ fn responses(route: &Route) -> Map<String, Value> {
 fn problem(status: u16, about: &str, dialect: Dialect) -> Value {
     let (media, schema) = match dialect {
         Dialect::OAuth => ("application/json", "OAuthError"),
+        Dialect::Registry => (REGISTRY_JSON, "RegistryError"),
         _ => (PROBLEM_JSON, "Problem"),
     };
     // What the listener refuses before it knows the operation is told in its own words.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
 
-use crate::problem::{PlaceSchema, Problem};
+use crate::problem::{PlaceSchema, Problem, RegistryError};
 use crate::routes::shapes;
 
 /// A reference to a schema of the document.
@@ -65,6 +65,7 @@ pub(crate) fn all() -> Map<String, Value> {
     derive::<shapes::GrantList>(&mut derived);
     derive::<shapes::Catalog>(&mut derived);
     derive::<shapes::ApplyBody>(&mut derived);
+    derive::<RegistryError<'_>>(&mut derived);
     derive::<shapes::PlanBody>(&mut derived);
     derive::<shapes::NewCredentialBody>(&mut derived);
     derive::<shapes::IssuedBody>(&mut derived);

@@ -13,6 +13,7 @@ mod operations;
 mod privacy;
 mod publish;
 mod read;
+mod registry;
 pub(crate) mod shapes;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Route> {
     audit::routes(&mut routes);
     oauth::routes(&mut routes);
     epcis::routes(&mut routes);
+    registry::routes(&mut routes);
     operations::routes(&mut routes);
     documentation::routes(&mut routes);
     routes

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use tradelane_model::{Class, Timestamp, codes};
 use tradelane_records::{Batch, BatchHead, Decompressor};
+use tradelane_registry::wire;
 use tradelane_seal::{ClassSet, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
@@ -170,6 +171,7 @@ impl Hub {
             event: self.view_for(view, product, revision)?,
             filter: self.filter_view_for(view, product, revision)?,
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
+            schema: self.reader_schema(view, revision),
         })
     }
 }
@@ -227,6 +229,8 @@ struct Views {
     event: Arc<View>,
     filter: Option<Arc<View>>,
     envelope: Option<Arc<EnvelopeView>>,
+    /// The schema of what is shown; none: the writer's.
+    schema: Option<u32>,
 }
 
 /// What rendering a batch came to.
@@ -245,6 +249,8 @@ struct Place<'a> {
     offset: u64,
     record: &'a Record<'a>,
     around: KeyAndHeaders,
+    /// The schema to be named in front of the event, if the producer named one.
+    schema: Option<u32>,
 }
 
 /// A form in which events leave.
@@ -340,7 +346,8 @@ impl<'a, O: Output> Rendering<'a, O> {
         };
         let (keys, scratch) = (self.keys, &mut self.scratch);
         let render = |out: &mut Vec<u8>| views.event.render(event, keys, scratch, out).map(|done| done.classes);
-        let classes = match self.output.event(Place { offset, record, around }, render)? {
+        let schema = views.envelope.as_ref().and_then(|_| record.schema()).map(|writer| views.schema.unwrap_or(writer));
+        let classes = match self.output.event(Place { offset, record, around, schema }, render)? {
             Ok(classes) => classes,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -358,7 +365,7 @@ impl<'a, O: Output> Rendering<'a, O> {
             return Ok(Ok(()));
         }
         match self.around(record, views) {
-            Ok(around) => self.output.tombstone(Place { offset, record, around }).map(Ok),
+            Ok(around) => self.output.tombstone(Place { offset, record, around, schema: None }).map(Ok),
             Err(reason) => Ok(Err(reason)),
         }
     }
@@ -485,6 +492,9 @@ impl Output for Records<'_> {
         render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
     ) -> Result<std::result::Result<ClassSet, Withheld>> {
         self.value.clear();
+        if let Some(id) = place.schema {
+            self.value.extend_from_slice(&wire::prefix(id));
+        }
         match render(&mut self.value) {
             Ok(classes) => self.add(&place, true).map(|()| Ok(classes)),
             Err(reason) => Ok(Err(reason)),

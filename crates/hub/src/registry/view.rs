@@ -1,0 +1,87 @@
+//! The schemas of views. They are not registered but worked out from contract and grant, so that a read never waits for
+//! the journal: a version is a revision of the contract, and an id is made from the schema itself and never means another.
+
+use std::sync::{Arc, PoisonError};
+
+use tradelane_model::registry::{self as model, SchemaKind, SchemaText};
+use tradelane_model::{Grant, ProductId, codes};
+
+use super::{SchemaRecord, WhichVersion};
+use crate::Hub;
+use crate::authorize::{Act, On};
+use crate::doorway::Caller;
+use crate::error::{HubError, Result};
+use crate::views::{GrantView, schema_of_view};
+
+/// What is said of events that were sealed under an earlier revision: both revisions decide what is shown of them.
+const EARLIER: &str = r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","title":"An event that was published under an earlier revision of the contract"}"#;
+
+impl Hub {
+    /// The id that a reader with this view finds in front of an event that was sealed under that revision; none for the
+    /// owner, who finds the writer's.
+    pub(crate) fn reader_schema(&self, view: &GrantView, revision: u32) -> Option<u32> {
+        if view.is_owners {
+            return None;
+        }
+        if revision != view.current.revision {
+            return Some(id_of(EARLIER));
+        }
+        let mut known = view.schema.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(*known.get_or_insert_with(|| {
+            let schema = schema_of_view(&view.current.contract, &view.spec);
+            schema.map_or_else(|_| id_of(EARLIER), |schema| id_of(&schema.to_string()))
+        }))
+    }
+
+    pub(super) fn revisions(&self, product: &ProductId) -> Result<u32> {
+        self.model().contract_of(product).map(|history| history.revision()).ok_or_else(HubError::not_found)
+    }
+
+    pub(super) fn view_version(&self, product: &ProductId, grant: &Grant, which: WhichVersion) -> Result<SchemaRecord> {
+        let model = self.model();
+        let history = model.contract_of(product).ok_or_else(HubError::not_found)?;
+        let version = match which {
+            WhichVersion::Latest => history.revision(),
+            WhichVersion::Number(number) => number,
+        };
+        let contract = history.at(version).ok_or_else(|| HubError::of(codes::SCHEMA_VERSION_UNKNOWN))?;
+        let text = schema_of_view(contract, &grant.conditions.view)?.to_string();
+        Ok(SchemaRecord { id: id_of(&text), schema: schema(text), subject: model::value_subject(product), version })
+    }
+
+    /// Products of others that the caller reads, each with the grant.
+    pub(super) fn viewed(&self, caller: &Caller) -> Vec<(ProductId, Arc<Grant>)> {
+        let model = self.model();
+        let own = &caller.organization.id;
+        let theirs = model.products.values().filter(|product| product.owner != *own);
+        theirs.filter_map(|product| Some((product.id.clone(), self.readable(caller, &product.id)?))).collect()
+    }
+
+    pub(super) fn view_by_id(&self, caller: &Caller, id: u32) -> Option<SchemaRecord> {
+        let model = self.model();
+        let live = model.grants.values().filter(|grant| grant.consumer == caller.organization.id);
+        let mut live = live.filter(|grant| self.decide(caller, Act::Read, On::Grant(grant)).is_ok());
+        live.find_map(|grant| {
+            let revisions = self.revisions(&grant.product).ok()?;
+            if id == id_of(EARLIER) && revisions > 1 {
+                let subject = model::value_subject(&grant.product);
+                return Some(SchemaRecord { subject, version: 1, id, schema: schema(EARLIER.to_owned()) });
+            }
+            let mut all = (1..=revisions).rev();
+            all.find_map(|revision| {
+                let record = self.view_version(&grant.product, grant, WhichVersion::Number(revision));
+                record.ok().filter(|record| record.id == id)
+            })
+        })
+    }
+}
+
+fn schema(text: String) -> Arc<SchemaText> {
+    Arc::new(SchemaText { kind: SchemaKind::Json, text, references: Vec::new() })
+}
+
+/// Thirty bits of the schema's digest, above all ids that are registered. A consumer has few views, and only its own count.
+fn id_of(text: &str) -> u32 {
+    let [a, b, c, d, ..] = tradelane_keys::sha256(text.as_bytes());
+    model::FIRST_VIEW_ID | (u32::from_be_bytes([a, b, c, d]) >> 2)
+}
