@@ -30,8 +30,8 @@ use serde_json::Value;
 
 use crate::{Schema, SchemaProblem};
 
-/// The most pairs of schemas that are looked at.
-const MAX_STEPS: usize = 50_000;
+/// The pairs of schemas that may be looked at in one check, however many versions it looks back.
+pub const STEPS: usize = 500_000;
 /// How deep pairs of schemas may nest.
 const MAX_DEPTH: usize = 128;
 /// The most changes that are told.
@@ -49,18 +49,20 @@ pub struct Difference {
 }
 
 /// The changes from `original` to `update`. The update takes all that the original takes if each of them is compatible.
+/// `steps` is how many pairs of schemas may still be looked at, at first [`STEPS`].
 ///
 /// # Errors
 /// [`SchemaProblem`] if a reference leads nowhere, or comparing takes more work than is spent on it.
-pub fn compare(original: &Schema, update: &Schema) -> Result<Vec<Difference>, SchemaProblem> {
+pub fn compare(original: &Schema, update: &Schema, steps: &mut usize) -> Result<Vec<Difference>, SchemaProblem> {
     if original == update {
         return Ok(Vec::new());
     }
-    let mut differ = Differ { old: original, new: update, steps: 0, depth: 0, open: BTreeSet::new() };
+    let mut differ = Differ { old: original, new: update, steps: *steps, depth: 0, open: BTreeSet::new() };
     let mut found = Found::default();
     let pair = Pair { old: original.root(), old_in: original.root(), new: update.root(), new_in: update.root() };
-    differ.schemas(pair, "#", &mut found)?;
-    Ok(found.all)
+    let done = differ.schemas(pair, "#", &mut found);
+    *steps = differ.steps;
+    done.map(|()| found.all)
 }
 
 /// Two schemas, and the documents that they are in.
@@ -117,6 +119,7 @@ impl Found {
 struct Differ<'a> {
     old: &'a Schema,
     new: &'a Schema,
+    /// Left.
     steps: usize,
     depth: usize,
     /// Pairs that are being compared: a recursive schema meets itself again.
@@ -127,10 +130,10 @@ type Done = Result<(), SchemaProblem>;
 
 impl<'a> Differ<'a> {
     fn schemas(&mut self, pair: Pair<'a>, at: &str, found: &mut Found) -> Done {
-        self.steps += 1;
-        if self.steps > MAX_STEPS || self.depth > MAX_DEPTH {
+        if self.depth > MAX_DEPTH {
             return Err(SchemaProblem::TooComplex);
         }
+        self.steps = self.steps.checked_sub(1).ok_or(SchemaProblem::TooComplex)?;
         let (old, old_in) = self.old.meant(pair.old, pair.old_in)?;
         let (new, new_in) = self.new.meant(pair.new, pair.new_in)?;
         let pair = Pair { old, old_in, new, new_in };

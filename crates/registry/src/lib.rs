@@ -8,7 +8,7 @@ mod diff;
 mod json;
 pub mod wire;
 
-pub use diff::{Difference, compare};
+pub use diff::{Difference, STEPS, compare};
 pub use json::{Reference, Schema, canonical};
 
 /// Why a schema cannot be taken.

@@ -59,7 +59,7 @@ impl Hub {
                 if !Arc::ptr_eq(now, &seen) && !is_alike(now, &seen, caller, subject) {
                     return Err(HubError::of(codes::CONFLICT).retry(1));
                 }
-                check::whole(now, owner, 0, &schema)?;
+                check::whole(now, owner, &schema)?;
                 let id = now.id_of(owner, &schema).unwrap_or_else(|| now.next_id());
                 let version = now.subject(owner, subject).map_or(1, |found| found.next());
                 let change = Change::SchemaRegistered {
@@ -98,7 +98,7 @@ impl Hub {
 
     async fn held_against(
         &self,
-        registry: &Registry,
+        registry: &Arc<Registry>,
         caller: &Caller,
         subject: &str,
         against: Option<WhichVersion>,
@@ -118,13 +118,8 @@ impl Hub {
             (None, Some(found)) if level.is_transitive() => found.live().rev().copied().collect(),
             (None, Some(found)) => found.latest().copied().into_iter().collect(),
         };
-        let whole = |version: u32, schema: &SchemaText| check::whole(registry, owner, version, schema);
-        let earlier = earlier.iter().map(|version| {
-            let schema = registry.schema(version.id).ok_or_else(|| HubError::of(codes::SCHEMA_UNKNOWN))?;
-            whole(version.version, &schema.schema)
-        });
-        let earlier = earlier.collect::<Result<Vec<_>>>()?;
-        check::incompatibilities(whole(0, schema)?, earlier, level).await
+        let new = check::whole(registry, owner, schema)?;
+        check::incompatibilities(registry.clone(), owner.clone(), new, earlier, level).await
     }
 
     /// Deletes all versions of a subject; `permanent`: for good, after they were deleted. Returns their numbers.

@@ -1,8 +1,9 @@
 //! May this schema be the next version? Read, resolved, compiled, and held against earlier versions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tradelane_model::registry::{Compatibility, Registry, SchemaKind, SchemaReference, SchemaText};
+use tradelane_model::registry::{Compatibility, Registry, SchemaKind, SchemaReference, SchemaText, SubjectVersion};
 use tradelane_model::{OrgId, codes};
 use tradelane_registry::{Reference, Schema, SchemaProblem};
 
@@ -16,8 +17,6 @@ const MAX_REFERENCES: usize = 64;
 
 /// A schema with everything that it refers to.
 pub(super) struct Whole {
-    /// Its version; 0 for one that has none yet.
-    pub(super) version: u32,
     text: String,
     references: Vec<Reference>,
 }
@@ -46,7 +45,7 @@ pub(super) fn text(new: NewSchema) -> Result<SchemaText> {
 }
 
 /// A schema with what it refers to in the same organization, directly or through others.
-pub(super) fn whole(registry: &Registry, owner: &OrgId, version: u32, schema: &SchemaText) -> Result<Whole> {
+pub(super) fn whole(registry: &Registry, owner: &OrgId, schema: &SchemaText) -> Result<Whole> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     let mut open: Vec<SchemaReference> = schema.references.clone();
     while let Some(reference) = open.pop() {
@@ -66,7 +65,7 @@ pub(super) fn whole(registry: &Registry, owner: &OrgId, version: u32, schema: &S
         }
     }
     let references = found.into_iter().map(|(name, text)| Reference { name, text }).collect();
-    Ok(Whole { version, text: schema.text.clone(), references })
+    Ok(Whole { text: schema.text.clone(), references })
 }
 
 impl Whole {
@@ -75,23 +74,38 @@ impl Whole {
     }
 }
 
-/// Is the schema valid, and what keeps it from following the earlier ones? Takes its time: for a thread of its own.
-pub(super) async fn incompatibilities(new: Whole, earlier: Vec<Whole>, level: Compatibility) -> Result<Vec<String>> {
-    let work = move || judge(&new, &earlier, level);
+/// Is the schema valid, and what keeps it from following the earlier versions? It takes its time, in a thread of its own,
+/// and one earlier version after the other, so that many take no more memory than one.
+pub(super) async fn incompatibilities(
+    registry: Arc<Registry>,
+    owner: OrgId,
+    new: Whole,
+    earlier: Vec<SubjectVersion>,
+    level: Compatibility,
+) -> Result<Vec<String>> {
+    let work = move || judge(&registry, &owner, &new, &earlier, level);
     tokio::task::spawn_blocking(work).await.map_err(|error| HubError::of(codes::INTERNAL).because(error))?
 }
 
-fn judge(new: &Whole, earlier: &[Whole], level: Compatibility) -> Result<Vec<String>> {
+fn judge(
+    registry: &Registry,
+    owner: &OrgId,
+    new: &Whole,
+    earlier: &[SubjectVersion],
+    level: Compatibility,
+) -> Result<Vec<String>> {
+    let mut steps = tradelane_registry::STEPS;
     let schema = new.parse()?;
     tradelane_schema::Schema::compile(&schema.bundled()).map_err(|error| invalid(&format!("{error}.")))?;
     for other in earlier {
-        let old = other.parse()?;
+        let old = registry.schema(other.id).ok_or_else(|| HubError::of(codes::SCHEMA_UNKNOWN))?;
+        let old = whole(registry, owner, &old.schema)?.parse()?;
         let mut told = Vec::new();
         if level.reads_old() {
-            tell(&old, &schema, "new", "earlier", &mut told)?;
+            tell(&old, &schema, ("new", "earlier"), &mut steps, &mut told)?;
         }
         if level.is_read_by_old() {
-            tell(&schema, &old, "earlier", "new", &mut told)?;
+            tell(&schema, &old, ("earlier", "new"), &mut steps, &mut told)?;
         }
         if !told.is_empty() {
             told.push(format!("{{oldSchemaVersion: {}}}", other.version));
@@ -102,8 +116,14 @@ fn judge(new: &Whole, earlier: &[Whole], level: Compatibility) -> Result<Vec<Str
     Ok(Vec::new())
 }
 
-fn tell(writer: &Schema, reader: &Schema, reads: &str, wrote: &str, told: &mut Vec<String>) -> Result<()> {
-    let changes = tradelane_registry::compare(writer, reader).map_err(problem)?;
+fn tell(
+    writer: &Schema,
+    reader: &Schema,
+    (reads, wrote): (&str, &str),
+    steps: &mut usize,
+    told: &mut Vec<String>,
+) -> Result<()> {
+    let changes = tradelane_registry::compare(writer, reader, steps).map_err(problem)?;
     for change in changes.iter().filter(|change| !change.is_compatible).take(MAX_TOLD) {
         told.push(format!(
             "{{errorType:\"{}\", description:\"The {reads} schema does not take all that the {wrote} one takes at path '{}'\"}}",
