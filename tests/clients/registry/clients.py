@@ -109,7 +109,7 @@ def compatibility_is_kept_and_told():
     assert client.get_compatibility(subject) == "NONE"
     client.register_schema(subject, schema('{"type": "string"}'))
     assert client.get_versions(subject) == [1, 2]
-    assert client.update_mode(subject, "READONLY")["mode"] == "READONLY"
+    assert client.update_mode(subject, "READONLY") == "READONLY"
     refused(42205, client.register_schema, subject, schema('{"type": "null"}'))
 
 
@@ -162,7 +162,7 @@ def serializers_of_both_sides_understand_each_other():
                 seen.append(event)
         consumer.close()
         assert len(seen) == 3, seen
-        assert is_owner == ("valuation" in seen[0]), seen[0]
+        assert is_owner == bool(seen[0].get("valuation")), seen[0]
         if not is_owner:
             assert all(event["onHand"] % 100 == 0 for event in seen), seen
 
