@@ -204,6 +204,7 @@ class Cluster:
             "group.initial.rebalance.delay.ms": 0,
             "controlled.shutdown.max.retries": 1,
             "log.cleaner.dedupe.buffer.size": 4 << 20,
+            "log.cleaner.backoff.ms": 500,
             "num.network.threads": 2,
             "num.io.threads": 2,
         }

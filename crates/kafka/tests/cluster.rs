@@ -164,6 +164,7 @@ async fn a_cluster_behind_the_hub() {
     what_breaks_the_contract_never_reaches_the_cluster(&kafka, &world).await;
     a_retry_of_an_idempotent_producer_is_stored_once(&world).await;
     transactions_are_the_clusters_own(&world).await;
+    compaction_keeps_the_last_of_each_key(&kafka, &world).await;
     kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
     an_organizations_groups_are_its_own(&world).await;
     a_revoked_grant_reads_nothing_any_more(&world).await;
@@ -328,6 +329,40 @@ async fn transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: 
         .with_producer_epoch(epoch)
         .with_committed(commit);
     assert_eq!(owner.ask(3, &end).await.error_code, 0);
+}
+
+/// Keys are sealed; what stands for them is equal for equal keys.
+async fn compaction_keeps_the_last_of_each_key(kafka: &Kafka, world: &World) {
+    let clock = "message.timestamp.type=LogAppendTime"; // segments are closed by their records' time
+    let settings = ["cleanup.policy=compact", "segment.ms=50", "min.cleanable.dirty.ratio=0.01", clock];
+    let settings = settings.iter().flat_map(|setting| ["--config", setting]);
+    let create = ["--bootstrap-server", kafka.plain(), "--create", "--topic", "hub.acme-secret"];
+    let create: Vec<_> = create.into_iter().chain(settings).collect();
+    text(&kafka.tool("topics", &create, b""));
+    let mut owner = world.node("acme.wms", 0).await;
+    for number in 0..12 {
+        let mut request = produce_request(0, batch(&[order(number)], None), None);
+        request.topic_data[0].name = topic(SECRET);
+        assert_eq!(produce(&mut owner, request).await.error_code, 0);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut reader = owner_of(world).await;
+    for _ in 0..300 {
+        let (mut left, mut at) = (Vec::new(), 0);
+        while at < 12 {
+            let fetched = fetch(&mut reader, SECRET, 0, at, 0).await;
+            assert_eq!(fetched.error_code, 0);
+            left.extend(values(&fetched));
+            at = next_offset(&fetched).expect("a batch for every offset asked for");
+        }
+        assert_eq!(left.last(), Some(&(11, order(11))));
+        // The segment that is written to is not compacted.
+        if left.len() <= 3 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("nothing was compacted")
 }
 
 async fn kafkas_own_tools_publish_and_read_in_groups(kafka: &Kafka, world: &World) {
