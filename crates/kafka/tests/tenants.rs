@@ -218,5 +218,8 @@ async fn a_list_of_topics_has_what_is_granted_and_ids_do_not_help() {
         let by_id = m::metadata_request::MetadataRequestTopic::default().with_topic_id(hidden).with_name(None);
         let answer = client.ask(12, &m::MetadataRequest::default().with_topics(Some(vec![by_id]))).await;
         assert_eq!(answer.topics[0].error_code, 100);
+        // Nor does the id where a name belongs, as one client writes it.
+        let fetched = ask(&mut client, "Fetch", &hidden.to_string(), "").await.unwrap();
+        assert!(fetched.contains("error_code: 3"), "fetched by the text of an id: {fetched}");
     }
 }

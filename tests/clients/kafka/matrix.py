@@ -31,8 +31,6 @@ HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = HERE / "drivers"
 WAIT = 90
 READS = ("codecs", "large", "groups", "filtered tail", "revoked", "restart", "resume")
-# @platformatic/kafka 1.35 writes a topic's id into a fetch of version 12, where its name belongs.
-UUIDS = "names topics by id in Fetch v12"
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -61,13 +59,13 @@ def clients(kafka):
         Client("kafka-clients", java, jars),
         Client("confluent-kafka", python("librdkafka.py"), installed("confluent_kafka")),
         Client("kcat", python("kcat_driver.py"), lambda: shutil.which("kcat"),
-               but={"OAUTHBEARER": "has no way to be given a token", **{name: "repeats the nonce (librdkafka below 2.6.1)" for name in SCRAM}}),
+               but={"OAUTHBEARER": "has no way to be given a token"}),
         Client("aiokafka", python("aiokafka_driver.py"), installed("aiokafka"),
                but={"violation": "knows no INVALID_RECORD, says UnknownError", "wrong key": "says it in its log only"}),
         Client("kafka-python", python("kafka_python_driver.py"), installed("kafka"), but={"wrong key": "tries again until its time is up"}),
         Client("kafkajs", node("kafkajs.mjs"), in_node("kafkajs")),
-        Client("platformatic", node("platformatic.mjs"), in_node("@platformatic/kafka")
-               , codecs="none gzip snappy lz4" + (" zstd" if node_has_zstd() else ""), but={name: UUIDS for name in READS}),
+        Client("platformatic", node("platformatic.mjs"), in_node("@platformatic/kafka"),
+               codecs="none gzip snappy lz4" + (" zstd" if node_has_zstd() else "")),
     ]
 
 
@@ -362,10 +360,14 @@ class Restart:
         """What comes after eight idle seconds and a killed hub arrives at a consumer that was there before."""
         world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30, 60)], "restart")
         reading = self.readers[world.client.name]
-        reading.has(names(range(60)))
-        counted = len(reading.records)
-        assert counted == 60, "%d records instead of 60: committed offsets were lost" % counted
-        reading.leave()
+        try:
+            reading.has(names(range(60)))
+            # What is read after the restart and before the group has come together again may come twice: the hub keeps
+            # offsets, and members anew. What was committed does not.
+            committed = [one for one in reading.records if one["event"]["id"] in names(range(30))]
+            assert len(committed) == 30, "%d records instead of 30: committed offsets were lost" % len(committed)
+        finally:
+            reading.leave()
 
     def resume(self, world):
         """A member that comes later goes on where the group had got to."""

@@ -13,6 +13,8 @@ use kafka_protocol::messages::{FetchRequest, TopicName};
 use tokio::time::Instant;
 use tradelane_hub::{FetchRecords, HubError, Reader};
 use tradelane_model::ProductId;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::apis::produce::offset;
 use crate::apis::{Answer, Ask, Quiet};
@@ -77,7 +79,7 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
     let mut asked = Asked {
         topic,
         index: partition.partition,
-        product: name.parse().ok(),
+        product: meant(ask, name),
         reader: None,
         next: 0,
         most: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
@@ -106,6 +108,21 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
         Err(_) => asked.error = codes::OFFSET_OUT_OF_RANGE,
     }
     asked
+}
+
+/// The product of that name. @platformatic/kafka (1.35) writes the text of a topic's id where version 12 has the name;
+/// there is nothing else that it could mean, and it finds no more than its caller may see.
+fn meant(ask: &Ask<'_>, name: &TopicName) -> Option<ProductId> {
+    if ask.request.version == 12
+        && name.len() == Hyphenated::LENGTH
+        && let Ok(id) = Uuid::parse_str(name)
+    {
+        let topics = ask.shared.hub.topics(ask.caller);
+        if let Some(topic) = topics.into_iter().find(|topic| topic.id == *id.as_bytes()) {
+            return Some(topic.product);
+        }
+    }
+    name.parse().ok()
 }
 
 /// Takes what is there; waits if that is not enough, and takes again.
