@@ -347,7 +347,7 @@ async fn compaction_keeps_the_last_of_each_key(kafka: &Kafka, world: &World) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut reader = owner_of(world).await;
-    for _ in 0..300 {
+    for _ in 0..900 {
         let (mut left, mut at) = (Vec::new(), 0);
         while at < 12 {
             let fetched = fetch(&mut reader, SECRET, 0, at, 0).await;
