@@ -34,6 +34,11 @@ fn described(id: &'static str, summary: &'static str, answer: Value) -> Operatio
     operation(id, "Schemas", summary).answer(200, "Done.", REGISTRY_JSON, answer)
 }
 
+/// Whose path has a subject's name, and nothing else that could be refused.
+fn of_subject(id: &'static str, summary: &'static str, answer: Value) -> Operation {
+    described(id, summary, answer).refuses(422, "The name is none that a subject can have.")
+}
+
 fn flag() -> Value {
     json!({ "type": "boolean" })
 }
@@ -71,7 +76,7 @@ fn subjects(routes: &mut Vec<Route>) {
         .query("permanent", flag(), "For good, after it was deleted.")
         .refuses(422, "Another schema refers to it, or the mode does not allow it.");
     add(governed(Method::DELETE, SUBJECT, delete, delete_subject));
-    let versions = described("registryVersions", "The versions of a subject", array(integer(1, 1 << 30))).query(
+    let versions = of_subject("registryVersions", "The versions of a subject", array(integer(1, 1 << 30))).query(
         "deleted",
         flag(),
         "Deleted ones as well.",
@@ -136,21 +141,21 @@ fn settings(routes: &mut Vec<Route>) {
     add(governed(Method::PUT, "/registry/config", body(put, &level), put_config));
     let delete = described("registryDeleteConfig", "Back to BACKWARD", object());
     add(governed(Method::DELETE, "/registry/config", delete, delete_config));
-    let of_one = described("registrySubjectConfig", "The compatibility of a subject", object());
+    let of_one = of_subject("registrySubjectConfig", "The compatibility of a subject", object());
     add(governed(Method::GET, "/registry/config/{subject}", or_global(of_one), get_config));
     let put = described("registryPutSubjectConfig", "Set the compatibility of a subject", object());
     add(governed(Method::PUT, "/registry/config/{subject}", body(put, &level), put_config));
-    let delete = described("registryDeleteSubjectConfig", "Back to what holds for all", object());
+    let delete = of_subject("registryDeleteSubjectConfig", "Back to what holds for all", object());
     add(governed(Method::DELETE, "/registry/config/{subject}", delete, delete_config));
     let of_all = described("registryMode", "The mode of all subjects", object());
     add(governed(Method::GET, "/registry/mode", of_all, get_mode));
     let put = described("registryPutMode", "Set the mode of all subjects", object());
     add(governed(Method::PUT, "/registry/mode", body(put, &mode), put_mode));
-    let of_one = described("registrySubjectMode", "The mode of a subject", object());
+    let of_one = of_subject("registrySubjectMode", "The mode of a subject", object());
     add(governed(Method::GET, "/registry/mode/{subject}", or_global(of_one), get_mode));
     let put = described("registryPutSubjectMode", "Set the mode of a subject", object());
     add(governed(Method::PUT, "/registry/mode/{subject}", body(put, &mode), put_mode));
-    let delete = described("registryDeleteSubjectMode", "Back to what holds for all", object());
+    let delete = of_subject("registryDeleteSubjectMode", "Back to what holds for all", object());
     add(governed(Method::DELETE, "/registry/mode/{subject}", delete, delete_mode));
     let check = |id, summary| {
         schema_body(described(id, summary, object())).query("verbose", flag(), "Say what is not compatible.")
