@@ -67,6 +67,8 @@ async fn prepared(world: &World, operation: &str) -> Option<Example> {
         "issueCredential" => of("/v1/principals/acme-erp/credentials", 201, Refused)
             .json(json!({ "kind": "client-secret", "lifetimeSeconds": 60 })),
         "listCredentials" => of("/v1/credentials", 200, Own),
+        "registerCertificate" => of("/v1/principals/acme-erp/certificates", 201, Refused)
+            .json(json!({ "sha256": "7d".repeat(32), "lifetimeSeconds": 3600 })),
         "revokeCredential" => of(format!("/v1/credentials/{}", credential(world).await), 204, Refused),
         "eraseSubject" => of("/v1/erasures", 200, Own).json(json!({ "subject": "E-1187" })),
         "explainEvent" => {

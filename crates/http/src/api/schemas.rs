@@ -68,6 +68,8 @@ pub(crate) fn all() -> Map<String, Value> {
     derive::<RegistryError<'_>>(&mut derived);
     derive::<shapes::PlanBody>(&mut derived);
     derive::<shapes::NewCredentialBody>(&mut derived);
+    derive::<shapes::NewCertificateBody>(&mut derived);
+    derive::<shapes::RegisteredBody<'_>>(&mut derived);
     derive::<shapes::IssuedBody>(&mut derived);
     derive::<shapes::CredentialList>(&mut derived);
     derive::<shapes::ErasureRequest>(&mut derived);
@@ -190,7 +192,7 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
             "description": "A key or secret of a principal; its secret and hash are not shown.",
             "type": "object", "required": ["id", "principal", "kind", "issued", "expires"],
             "properties": {
-                "id": id(), "principal": id(), "kind": words(&["api-key", "client-secret"]), "hash": text(),
+                "id": id(), "principal": id(), "kind": words(&["api-key", "client-secret", "certificate"]), "hash": text(),
                 "issued": time, "expires": time, "revoked": time,
             }
         }),

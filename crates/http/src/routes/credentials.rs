@@ -1,11 +1,11 @@
-//! API keys and client secrets.
+//! API keys, client secrets and client certificates.
 
 use http::{Method, StatusCode};
 use serde_json::json;
-use tradelane_hub::{Audited, NewCredential, Result};
+use tradelane_hub::{Audited, NewCertificate, NewCredential, Result};
 use tradelane_model::{CredentialId, PrincipalId};
 
-use super::shapes::{IssuedBody, NewCredentialBody};
+use super::shapes::{IssuedBody, NewCertificateBody, NewCredentialBody, RegisteredBody};
 use crate::api::{operation, reference};
 use crate::door::{Ask, Route, governed};
 use crate::params::wrong;
@@ -23,6 +23,21 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .refuses(409, "The replaced credential is not one that works.")
         .refuses(422, "The credential cannot be issued like this.");
     routes.push(governed(Method::POST, "/v1/principals/{principal}/credentials", issue_it, issue));
+    let register_it = operation(
+        "registerCertificate",
+        "Credentials",
+        "Register a client certificate, by which Kafka clients are known without a password",
+    )
+    .about("Whoever proves in the TLS handshake to hold its key is this principal; who signed it does not matter.")
+    .body_like(
+        "application/json",
+        reference("NewCertificateBody"),
+        json!({ "sha256": "7d".repeat(32), "lifetimeSeconds": 2_592_000 }),
+    )
+    .answer(201, "It is registered.", "application/json", reference("RegisteredBody"))
+    .refuses(409, "The certificate is or was registered.")
+    .refuses(422, "The certificate cannot be registered like this.");
+    routes.push(governed(Method::POST, "/v1/principals/{principal}/certificates", register_it, register));
     let list_them = operation(
         "listCredentials",
         "Credentials",
@@ -52,6 +67,32 @@ async fn issue(ask: Ask) -> Result<Audited<Reply>> {
             IssuedBody { id: issued.id.as_str(), secret: issued.text.expose(), expires: issued.expires.to_string() };
         Reply::json(StatusCode::CREATED, &body).location(&format!("/v1/credentials/{}", issued.id))
     }))
+}
+
+async fn register(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let body: NewCertificateBody = ask.json()?;
+    let new = NewCertificate {
+        principal: ask.id::<PrincipalId>("principal")?,
+        digest: digest(&body.sha256).ok_or_else(|| wrong("sha256", "64 hexadecimal digits"))?,
+        lifetime_seconds: body.lifetime_seconds,
+    };
+    let registered = ask.hub().register_certificate(&ask.caller, new).await?;
+    Ok(registered.map(|id| {
+        Reply::json(StatusCode::CREATED, &RegisteredBody { id: id.as_str() }).location(&format!("/v1/credentials/{id}"))
+    }))
+}
+
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+    if pairs.len() != digest.len() || !rest.is_empty() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 async fn list(ask: Ask) -> Result<Audited<Reply>> {

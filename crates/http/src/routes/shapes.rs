@@ -193,6 +193,25 @@ pub(crate) struct NewCredentialBody {
     pub(crate) overlap_seconds: i64,
 }
 
+/// A client certificate to register.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct NewCertificateBody {
+    /// SHA-256 of the certificate (DER), in hexadecimal digits.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    pub(crate) sha256: String,
+    /// Seconds for which it is accepted.
+    #[schema(minimum = 60, maximum = 31622400)]
+    pub(crate) lifetime_seconds: i64,
+}
+
+/// A client certificate that was registered.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegisteredBody<'a> {
+    /// The credential's id, by which it is revoked.
+    pub(crate) id: &'a str,
+}
+
 /// How a credential is presented.
 #[derive(ToSchema)]
 #[schema(as = CredentialKind, rename_all = "kebab-case")]
