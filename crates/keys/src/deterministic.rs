@@ -1,10 +1,10 @@
-//! Deterministic sealing of short values, for record keys that may hold personal data: equal keys must stay equal so that
-//! partitioning and compaction still work.
+//! Deterministic sealing of short values, for tokens: an equal value under an equal context gives an equal token, and whoever is
+//! authorized turns it back.
 //!
 //! AWS-LC offers no AES-SIV, so this builds the same thing from what it has: the first 12 bytes of an HMAC-SHA-256 over
 //! context and value are the AES-256-GCM nonce, and after opening they are computed anew and compared. Two different
 //! values share a nonce with probability 2^-96 per pair, as good as random; equal values give equal bytes, which is the
-//! purpose and the leak: whoever holds two sealed values learns whether they are equal. Never use it for field values.
+//! purpose and the leak: whoever holds two sealed values learns whether they are equal. Never use it for what is stored.
 
 use crate::aead::{AeadKey, NONCE_LEN, Nonce, OpenError, TAG_LEN};
 use crate::hash::{MacKey, hkdf};
