@@ -239,7 +239,7 @@ impl Hub {
     fn holds_epcis(&self, product: &ProductId) -> Result<()> {
         match self.model().format_of(product) {
             Some(Format::Epcis) => Ok(()),
-            Some(Format::Json) => Err(HubError::new(
+            Some(_) => Err(HubError::new(
                 codes::BAD_PARAMETER,
                 "This product does not hold EPCIS events; read it as a stream.",
             )),

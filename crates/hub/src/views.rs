@@ -56,6 +56,13 @@ impl CompiledContract {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
+        if self.contract.native.is_some() {
+            let message = "this release does not store events of this format".to_owned();
+            return Ok(Err((
+                codes::BINARY_PRODUCT,
+                vec![Place { pointer: String::new(), rule: "format".into(), message }],
+            )));
+        }
         let doc = match tape.parse(event, &Limits::EVENT) {
             Ok(doc) => doc,
             Err(error) => {

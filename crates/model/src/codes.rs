@@ -91,6 +91,10 @@ codes! {
         "The Allow header says which it takes.";
     URI_TOO_LONG "TL-1016" 414 "uri-too-long" "The request's path and query are longer than the limit."
         "Ask for less at once; long EPCIS queries can be stored with POST /epcis/{product}/queries and run by name.";
+    ENCODING_INVALID "TL-1017" 422 "encoding-invalid" "The event's bytes are not what its schema says."
+        "Serialize it with the schema that its product's contract carries, and nothing after it.";
+    BINARY_PRODUCT "TL-1018" 415 "binary-product" "The product's events are Avro or Protobuf, which cannot be sent this way."
+        "Publish with a Kafka client and the serializer of the schema registry.";
     UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."
         "Send `Authorization: Bearer` with an API key or an access token from /oauth/token.";
     CREDENTIALS_EXPIRED "TL-2002" 401 "credentials-expired" "The access token or key has expired or was revoked."

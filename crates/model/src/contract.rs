@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::class::Class;
 use crate::id::ContractId;
+use crate::native::NativeSchema;
 use crate::pattern::Pattern;
 use crate::product::Format;
 use crate::shape::{FieldRule, Place, Shape, Types};
@@ -32,7 +33,7 @@ pub struct ContractError {
     pub reason: String,
 }
 
-fn wrong(place: impl Into<String>, reason: impl Into<String>) -> ContractError {
+pub(crate) fn wrong(place: impl Into<String>, reason: impl Into<String>) -> ContractError {
     ContractError { place: place.into(), reason: reason.into() }
 }
 
@@ -81,6 +82,15 @@ pub struct Extension {
     /// A JSON Schema (2020-12 or draft-07) that events must keep, instead of the one made from the ODCS properties.
     #[serde(default)]
     pub json_schema: Option<Value>,
+    /// The Avro schema of `format: avro`: its text, or the schema itself.
+    #[serde(default)]
+    pub avro_schema: Option<Value>,
+    /// The text of the `.proto` file of `format: protobuf`.
+    #[serde(default)]
+    pub protobuf_schema: Option<String>,
+    /// Which message of that file an event is, by its full name.
+    #[serde(default)]
+    pub protobuf_message: Option<String>,
     /// What the keys and headers of records are.
     #[serde(default)]
     pub records: RecordRules,
@@ -135,6 +145,8 @@ pub struct Contract {
     pub shape: Shape,
     /// The JSON Schema that events must keep.
     pub json_schema: Value,
+    /// The schema of the events' own encoding, if they are not JSON.
+    pub native: Option<NativeSchema>,
     /// Quality rules in CEL.
     pub quality: Vec<QualityRule>,
     /// Promises.
@@ -160,6 +172,7 @@ impl Contract {
         expect(document, "apiVersion", |v| v.starts_with("v3."), "must be v3.1.0 (an earlier v3 is read too)")?;
         let id = required(document, "id")?.parse().map_err(|e| wrong("/id", format!("{e}")))?;
         let extension = extension(document)?;
+        let native = NativeSchema::read(&extension)?;
         let object = the_one_object(document)?;
         let mut shape = Shape { own_classes: extension.classes.clone(), ..Shape::default() };
         check_own_classes(&shape)?;
@@ -190,6 +203,7 @@ impl Contract {
             retention: retention(&sla)?,
             shape,
             json_schema,
+            native,
             quality,
             sla,
             records: extension.records,

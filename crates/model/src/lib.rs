@@ -11,6 +11,7 @@ pub mod grant;
 pub mod id;
 pub mod journal;
 pub mod manifest;
+pub mod native;
 pub mod organization;
 pub mod pattern;
 pub mod plan;

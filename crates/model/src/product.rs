@@ -13,6 +13,10 @@ pub enum Format {
     Json,
     /// EPCIS 2.0 events, checked against the standard's rules and the contract's.
     Epcis,
+    /// Avro's binary encoding of one datum, checked against the contract's Avro schema.
+    Avro,
+    /// Protobuf's binary encoding of one message, checked against the contract's Protobuf schema.
+    Protobuf,
 }
 
 /// A named stream of events.
