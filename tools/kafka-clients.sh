@@ -13,7 +13,7 @@ HERE=tests/clients/kafka
 
 install() {
     [ -x "$WORK/venv/bin/python" ] || python3 -m venv "$WORK/venv"
-    "$WORK/venv/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$HERE/requirements.txt" -r "$HERE/drivers/requirements.txt"
+    "$WORK/venv/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$HERE/requirements.txt"
     (cd "$HERE/node" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
 }
 
