@@ -7,6 +7,7 @@
 
 `run` prints one line of JSON when the brokers take requests:
     {"bootstrap": "127.0.0.1:19092", "plain": "...", "brokers": {"0": 19092}, "data": "...", "ca": "...", "user": "hub", ...}
+A line of standard input, `kill N`, `stop N` or `start N`, does that to one broker and is answered with `done`.
 `bootstrap` is the listener that the option --security names; `plain` one without security, for looking behind it.
 DIR may come from KAFKA_FOR_TESTS instead: write `-` for it.
 """
@@ -112,7 +113,8 @@ class Cluster:
         self.temporary = None if options.data else tempfile.mkdtemp(prefix="tradelane-kafka-")
         self.data = pathlib.Path(options.data or self.temporary).resolve()
         self.data.mkdir(parents=True, exist_ok=True)
-        self.processes = []
+        self.processes = {}
+        self.told = False
         self.stopping = threading.Event()
         count = options.brokers
         ports = [int(port) for port in options.ports.split(",")] if options.ports else free_ports(count)
@@ -146,11 +148,11 @@ class Cluster:
             at = lambda ports: ",".join(f"127.0.0.1:{port}" for port in ports)
             facts = {"bootstrap": at(self.ports), "plain": at(self.plain), "data": str(self.data), "ca": ca}
             facts |= {"user": self.options.user, "password": self.options.password, "security": self.options.security}
-            facts |= {"brokers": dict(enumerate(self.ports)), "pids": [process.pid for process in self.processes]}
+            facts |= {"brokers": dict(enumerate(self.ports)), "pids": [process.pid for process in self.processes.values()]}
             print(json.dumps(facts), flush=True)
             threading.Thread(target=self.until_input_ends, daemon=True).start()
             while not self.stopping.wait(0.2):
-                if all(process.poll() is not None for process in self.processes):
+                if not self.told and all(process.poll() is not None for process in self.processes.values()):
                     sys.exit("all brokers have ended by themselves")
         finally:
             self.stop()
@@ -159,9 +161,21 @@ class Cluster:
         # From a terminal or a supervisor without input, only a signal ends it.
         if sys.stdin is None or sys.stdin.isatty():
             return
-        while sys.stdin.buffer.read(4096):
-            pass
+        for line in sys.stdin:
+            self.tell(*line.split())
+            print("done", flush=True)
         self.stopping.set()
+
+    def tell(self, what, node):
+        """Ends or starts one broker; returns when it is gone, or takes requests."""
+        self.told, node = True, int(node)
+        if what == "start":
+            self.start(node)
+            self.await_port(self.ports[node])
+            self.await_port(self.plain[node])
+        else:
+            (self.processes[node].kill if what == "kill" else self.processes[node].terminate)()
+            self.processes[node].wait()
 
     def prepare(self, node, ca):
         folder = self.data / f"broker-{node}"
@@ -254,7 +268,7 @@ class Cluster:
         options = self.options.jvm.split() if self.options.jvm else JVM
         command = java(self.directory, options, "kafka.Kafka") + [str(folder / "server.properties")]
         with open(folder / "output", "ab") as output:
-            self.processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+            self.processes[node] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
 
     def await_port(self, port):
         deadline = time.monotonic() + 180
@@ -263,7 +277,7 @@ class Cluster:
                 return socket.create_connection(("127.0.0.1", port), 1).close()
             except OSError:
                 pass
-            if time.monotonic() > deadline or all(process.poll() is not None for process in self.processes):
+            if time.monotonic() > deadline or all(process.poll() is not None for process in self.processes.values()):
                 sys.exit(f"no broker listens on {port}: {self.output()}")
             time.sleep(0.1)
 
@@ -282,9 +296,9 @@ class Cluster:
         return "\n".join(text[-2000:] for text in texts)
 
     def stop(self):
-        for process in self.processes:
+        for process in self.processes.values():
             process.terminate()
-        for process in self.processes:
+        for process in self.processes.values():
             try:
                 process.wait(30)
             except subprocess.TimeoutExpired:

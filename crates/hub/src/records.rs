@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tradelane_model::grant::GrantState;
 use tradelane_model::{ErrorCode, Product, ProductId, Timestamp, codes};
 use tradelane_policy::Action;
 use tradelane_records::{Batch, BatchBuilder, BatchError, BatchHead, Compression, Decompressor, Limits, Record};
@@ -156,6 +157,16 @@ impl Hub {
     /// The topic of that product; none if there is none for this caller.
     pub fn topic(&self, caller: &Caller, product: &ProductId) -> Option<Topic> {
         self.topic_of(caller, self.model().products.get(product)?)
+    }
+
+    /// Did the caller's organization have a grant for that product which has ended? It knows that there is such a product.
+    pub fn had_topic(&self, caller: &Caller, product: &ProductId) -> bool {
+        let (model, now) = (self.model(), self.now());
+        model.grants_of(&caller.organization.id, product).iter().any(|grant| match grant.status {
+            GrantState::Revoked { .. } => true,
+            GrantState::Active { .. } => !grant.is_live(now),
+            GrantState::Requested | GrantState::Denied { .. } => false,
+        })
     }
 
     fn topic_of(&self, caller: &Caller, product: &Arc<Product>) -> Option<Topic> {

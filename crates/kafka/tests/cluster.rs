@@ -397,7 +397,12 @@ async fn a_revoked_grant_reads_nothing_any_more(world: &World) {
     let mut near = world.node("near.app", 0).await;
     assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 0);
     world.revoke_grant().await;
-    assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 3);
+    assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 29, "it had a grant, and is told that it has ended");
+    let wanted = vec![MetadataRequestTopic::default().with_name(Some(topic(TOPIC)))];
+    let metadata = near.ask(12, &MetadataRequest::default().with_topics(Some(wanted))).await;
+    assert_eq!(metadata.topics[0].error_code, 29);
+    let mut far = world.node("far.app", 0).await;
+    assert_eq!(fetch(&mut far, TOPIC, 0, 0, 0).await.error_code, 3, "who never had one does not know of it");
     let mut owner = world.node("acme.wms", 0).await;
     world.revoke_key("acme.wms").await;
     owner.send(9, &produce_request(0, batch(&[order(1)], None), None)).await;

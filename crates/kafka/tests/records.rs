@@ -197,7 +197,9 @@ async fn a_revoked_grant_ends_a_waiting_fetch() {
     let answer = reader.answer::<FetchRequest>(12).await.unwrap();
     assert_eq!(answer.responses[0].partitions[0].error_code, 29);
     let after = fetch(&mut reader, TOPIC, 0).await;
-    assert_eq!(after.error_code, 3, "what is not granted does not exist");
+    assert_eq!(after.error_code, 29, "it knows of the topic, and is told that it may not read it any more");
+    let mut other = world.client("far.app").await;
+    assert_eq!(fetch(&mut other, TOPIC, 0).await.error_code, 3, "what was never granted does not exist");
 }
 
 #[tokio::test(flavor = "multi_thread")]

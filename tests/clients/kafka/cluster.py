@@ -23,9 +23,9 @@ import tempfile
 import threading
 import time
 
+from brokers import kafka
 from hub import OWNER, READER, Hub
 
-KAFKA = pathlib.Path(__file__).resolve().parents[3] / "tools/kafka/kafka.py"
 TOPIC, CHANGES, CHECKED, PREFIX = "orders", "changes", "checked", "hub."
 PLANTED = "planted-4711-secret"
 
@@ -64,25 +64,6 @@ class Node(Hub):
         values = dict(name=folder.name, folder=folder, root=shared / "root.key", http=self.http, kafka=self.port, postgres=postgres)
         values |= dict(bootstrap=cluster["bootstrap"], user=cluster["user"], password=password)
         (folder / "hub.toml").write_text(CONFIG % values)
-
-    def start(self):
-        super().start()
-        # It listens for a moment before it has said who its operator is.
-        for _ in range(100):
-            if (self.folder / "operator.key").exists():
-                return
-            time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def kafka(directory):
-    process = subprocess.Popen([sys.executable, str(KAFKA), "run", directory, "--security", "sasl"],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.stdin.close()
-        process.wait(60)
 
 
 @contextlib.contextmanager
@@ -291,7 +272,7 @@ def main():
         sys.exit(os.environ.get("TRADELANE_REQUIRE_SERVERS") == "1")
     with contextlib.ExitStack() as stack:
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tradelane-cluster-")))
-        cluster = stack.enter_context(kafka(options.kafka))
+        cluster = stack.enter_context(kafka(options.kafka, "--security", "sasl")).facts
         database = stack.enter_context(postgres(work / "postgres"))
         nodes = []
         for name in ("a", "b"):

@@ -89,20 +89,41 @@ root_key = "%(folder)s/root.key"
 address = "127.0.0.1:%(http)d"
 [kafka]
 enabled = true
+engine = "%(engine)s"
 address = "127.0.0.1:%(kafka)d"
 advertised_host = "localhost"
 """
 
 
+CLUSTER = """
+[cluster]
+bootstrap = ["%(bootstrap)s"]
+mechanism = "SCRAM-SHA-512"
+username = "%(user)s"
+password_file = "%(folder)s/password"
+topic_prefix = "hub."
+nodes = 1
+first_node_port = %(node)d
+"""
+
+
 class Hub:
-    def __init__(self, tradelane, folder):
+    """`cluster`: what brokers.py says of the broker that keeps the records; none: the hub keeps them itself."""
+
+    def __init__(self, tradelane, folder, cluster=None):
         self.tradelane, self.folder = str(pathlib.Path(tradelane).resolve()), pathlib.Path(folder)
         self.http, self.port = free_port(), free_port()
         self.kafka, self.url = "localhost:%d" % self.port, "https://localhost:%d" % self.http
         self.ca = str(self.folder / "data/tls/development-ca.pem")
         self.process, self.output = None, open(self.folder / "hub.log", "ab")
         values = dict(folder=self.folder, http=self.http, kafka=self.port)
-        (self.folder / "hub.toml").write_text(CONFIG % values)
+        text = CONFIG % dict(values, engine="kafka" if cluster else "embedded")
+        if cluster:
+            (self.folder / "password").write_text(cluster["password"] + "\n")
+            # Ports that clients are told of stay over a restart.
+            text += CLUSTER % dict(cluster, folder=self.folder, node=free_port())
+        self.has_transactions = cluster is not None
+        (self.folder / "hub.toml").write_text(text)
         # A hub's settings can come from TRADELANE_*; none of ours are meant for it.
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("TRADELANE_")}
 
@@ -117,7 +138,9 @@ class Hub:
             assert self.process.poll() is None, "the hub ended: " + self.log()
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
+                # It listens for a moment before it has said who its operator is.
+                if operator.exists():
+                    return
             assert time.monotonic() < end, "the hub does not listen: " + self.log()
             time.sleep(0.1)
 

@@ -112,7 +112,7 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
 
 /// The product of that name. @platformatic/kafka (1.35) writes the text of a topic's id where version 12 has the name;
 /// there is nothing else that it could mean, and it finds no more than its caller may see.
-fn meant(ask: &Ask<'_>, name: &TopicName) -> Option<ProductId> {
+pub(crate) fn meant(ask: &Ask<'_>, name: &TopicName) -> Option<ProductId> {
     if ask.request.version == 12
         && name.len() == Hyphenated::LENGTH
         && let Ok(id) = Uuid::parse_str(name)

@@ -3,7 +3,7 @@
 //! A handler decodes (after the shape was checked), asks the hub as the caller, and encodes. It knows no connection.
 
 mod configs;
-mod fetch;
+pub(crate) mod fetch;
 mod group_offsets;
 mod groups;
 mod offsets;
@@ -93,10 +93,21 @@ impl Ask<'_> {
     /// What a refusal is for the caller: what it may not see at all does not exist.
     pub(crate) fn refusal(&self, product: &ProductId, error: &HubError) -> i16 {
         match codes::of(error) {
-            codes::TOPIC_AUTHORIZATION_FAILED if self.shared.hub.topic(self.caller, product).is_none() => {
-                codes::UNKNOWN_TOPIC_OR_PARTITION
+            codes::TOPIC_AUTHORIZATION_FAILED | codes::UNKNOWN_TOPIC_OR_PARTITION
+                if self.shared.hub.topic(self.caller, product).is_none() =>
+            {
+                self.absence(product.as_str())
             }
             code => code,
+        }
+    }
+
+    /// Why there is no such topic for the caller. Whose grant has ended knows of it, and is told that it may not read it
+    /// any more: what has gone missing, clients look for again and again.
+    pub(crate) fn absence(&self, topic: &str) -> i16 {
+        match topic.parse() {
+            Ok(product) if self.shared.hub.had_topic(self.caller, &product) => codes::TOPIC_AUTHORIZATION_FAILED,
+            _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
         }
     }
 }

@@ -49,9 +49,7 @@ pub(crate) fn metadata(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
         let answer = |topic: kafka_protocol::messages::metadata_request::MetadataRequestTopic| match topic.name {
             Some(name) => match named(ask, &name) {
                 Some(topic) => described(&topic, operations),
-                None => MetadataResponseTopic::default()
-                    .with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION)
-                    .with_name(Some(name)),
+                None => MetadataResponseTopic::default().with_error_code(ask.absence(&name)).with_name(Some(name)),
             },
             None => match visible.iter().find(|known| known.id == *topic.topic_id.as_bytes()) {
                 Some(topic) => described(topic, operations),

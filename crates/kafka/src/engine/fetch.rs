@@ -4,6 +4,8 @@
 //! Fetch sessions end here, towards both sides: every fetch names its partitions, so that what a caller may see is decided
 //! anew each time.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, LeaderIdAndEpoch, PartitionData};
@@ -12,6 +14,7 @@ use tradelane_hub::Reader;
 use tradelane_model::ProductId;
 
 use super::{Failed, Passing};
+use crate::apis::fetch::meant;
 use crate::codes;
 use crate::quota::Of;
 use crate::wire::Rope;
@@ -46,10 +49,14 @@ impl Passing<'_> {
             let failed = FetchResponse::default().with_error_code(answer.error_code).with_throttle_time_ms(throttle);
             return Ok(self.ask.request.reply(&failed)?);
         }
+        let parts = answer.responses.into_iter().flat_map(|topic| {
+            topic.partitions.into_iter().map(move |found| ((topic.topic.clone(), found.partition_index), found))
+        });
+        let mut found: HashMap<_, _> = parts.collect();
         let mut topics = Vec::with_capacity(asked.len());
         for topic in asked {
             let partitions = match &topic.reader {
-                Ok((product, reader)) => self.shown(product, reader, &topic.name, &answer).await,
+                Ok((product, reader)) => self.shown(product, reader, &topic.partitions, &mut found).await,
                 Err(code) => topic.partitions.iter().map(|partition| nothing(partition.partition, *code)).collect(),
             };
             topics.push(FetchableTopicResponse::default().with_topic(topic.name).with_partitions(partitions));
@@ -63,7 +70,7 @@ impl Passing<'_> {
     }
 
     async fn reader(&self, topic: &TopicName) -> Result<(ProductId, Reader), i16> {
-        let product: ProductId = topic.parse().map_err(|_| codes::UNKNOWN_TOPIC_OR_PARTITION)?;
+        let product = meant(self.ask, topic).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
         match self.ask.shared.hub.reader(self.ask.caller, &product, None).await {
             Ok(reader) => Ok((product, reader)),
             Err(error) => Err(self.ask.refusal(&product, &error)),
@@ -74,10 +81,10 @@ impl Passing<'_> {
     async fn fetched(&self, request: FetchRequest, asked: &[Asked]) -> Result<FetchResponse, Failed> {
         let limits = &self.ask.shared.limits;
         let names = &self.way.cluster.names;
-        let readable = asked.iter().filter(|topic| topic.reader.is_ok());
+        let readable = asked.iter().filter_map(|topic| Some((topic.reader.as_ref().ok()?, &topic.partitions)));
         let topics: Vec<_> = readable
-            .map(|topic| {
-                FetchTopic::default().with_topic(names.topic(&topic.name)).with_partitions(topic.partitions.clone())
+            .map(|((product, _), partitions)| {
+                FetchTopic::default().with_topic(names.topic(product.as_str())).with_partitions(partitions.clone())
             })
             .collect();
         if topics.is_empty() {
@@ -97,25 +104,26 @@ impl Passing<'_> {
         self.call(&inner.with_max_wait_ms(longest).with_max_bytes(most)).await
     }
 
-    /// A topic's partitions, as the reader's view shows them.
+    /// Those partitions of a topic, as the reader's view shows them. A client may name a topic in several places
+    /// (@platformatic/kafka does, once for each partition); each partition is shown where it is asked for first.
     async fn shown(
         &self,
         product: &ProductId,
         reader: &Reader,
-        name: &TopicName,
-        answer: &FetchResponse,
+        wanted: &[FetchPartition],
+        found: &mut HashMap<(TopicName, i32), PartitionData>,
     ) -> Vec<PartitionData> {
-        let inner = self.way.cluster.names.topic(name);
-        let mut shown = Vec::new();
-        for found in answer.responses.iter().filter(|found| found.topic == inner) {
-            for partition in &found.partitions {
-                shown.push(self.shown_partition(product, reader, partition).await);
+        let inner = self.way.cluster.names.topic(product.as_str());
+        let mut shown = Vec::with_capacity(wanted.len());
+        for partition in wanted {
+            if let Some(found) = found.remove(&(inner.clone(), partition.partition)) {
+                shown.push(self.shown_partition(product, reader, found).await);
             }
         }
         shown
     }
 
-    async fn shown_partition(&self, product: &ProductId, reader: &Reader, found: &PartitionData) -> PartitionData {
+    async fn shown_partition(&self, product: &ProductId, reader: &Reader, found: PartitionData) -> PartitionData {
         let batches = found.records.as_ref().map(whole_batches).unwrap_or_default();
         let index = found.partition_index;
         // A partition that only the cluster has is no partition of the product's.
@@ -124,7 +132,7 @@ impl Passing<'_> {
             Ok(page) => page,
             Err(error) => return nothing(index, self.ask.refusal(product, &error)),
         };
-        let mut shown = found.clone().with_current_leader(LeaderIdAndEpoch::default());
+        let mut shown = found.with_current_leader(LeaderIdAndEpoch::default());
         shown.records = Some(joined(page.batches));
         shown
     }

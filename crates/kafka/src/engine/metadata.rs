@@ -83,8 +83,9 @@ impl Passing<'_> {
             let not_there = MetadataResponseTopic::default();
             match (found, &topic.name) {
                 (Some(topic), _) => known.push(topic),
-                (None, Some(name)) => unknown
-                    .push(not_there.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION).with_name(Some(name.clone()))),
+                (None, Some(name)) => {
+                    unknown.push(not_there.with_error_code(self.ask.absence(name)).with_name(Some(name.clone())))
+                }
                 (None, None) => unknown.push(
                     not_there
                         .with_error_code(codes::UNKNOWN_TOPIC_ID)

@@ -58,17 +58,31 @@ public class Driver {
         all.put("request.timeout.ms", "10000");
         all.put("max.block.ms", "20000");
         all.put("max.request.size", "4000000");
+        JsonNode transaction = settings.get("transaction");
+        if (transaction != null) all.put("transactional.id", transaction.get("id").asText());
+        List<JsonNode> given = new ArrayList<>();
+        var lines = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
+        for (String line; (line = lines.readLine()) != null; ) given.add(JSON.readTree(line));
         try (var producer = new KafkaProducer<>(all, new StringSerializer(), new StringSerializer())) {
+            if (transaction != null) {
+                try {
+                    producer.initTransactions();
+                } catch (org.apache.kafka.common.KafkaException error) {
+                    for (int count = given.size(); count > 0; count--) say(failure(error));
+                    return;
+                }
+                producer.beginTransaction();
+            }
             List<Object> sent = new ArrayList<>();
-            var lines = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
-            for (String line; (line = lines.readLine()) != null; ) {
-                JsonNode one = JSON.readTree(line);
+            for (JsonNode one : given) {
                 Integer partition = one.hasNonNull("partition") ? one.get("partition").asInt() : null;
                 var record = new ProducerRecord<String, String>(settings.get("topic").asText(), partition, one.path("key").asText(null), one.get("value").asText());
                 for (var header : one.path("headers").properties())
                     record.headers().add(header.getKey(), header.getValue().asText().getBytes("UTF-8"));
                 sent.add(producer.send(record));
             }
+            producer.flush();
+            if (transaction != null) end(producer, transaction);
             for (Object one : sent) {
                 try {
                     RecordMetadata at = (RecordMetadata) ((Future<?>) one).get();
@@ -80,6 +94,17 @@ public class Driver {
         }
     }
 
+    static void end(KafkaProducer<String, String> producer, JsonNode transaction) {
+        if (transaction.hasNonNull("group")) {
+            Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+            for (var one : transaction.get("offsets").properties())
+                offsets.put(new TopicPartition(settings.get("topic").asText(), Integer.parseInt(one.getKey())), new OffsetAndMetadata(one.getValue().asLong()));
+            producer.sendOffsetsToTransaction(offsets, new ConsumerGroupMetadata(transaction.get("group").asText()));
+        }
+        if (transaction.get("end").asText().equals("commit")) producer.commitTransaction();
+        else producer.abortTransaction();
+    }
+
     static Map<String, Object> failure(Throwable error) {
         return Map.of("error", error.getClass().getSimpleName(), "message", String.valueOf(error.getMessage()));
     }
@@ -88,6 +113,7 @@ public class Driver {
         Properties all = properties();
         all.put("group.id", settings.get("group").asText());
         all.put("auto.offset.reset", "earliest");
+        all.put("isolation.level", settings.path("isolation").asText("read_committed"));
         all.put("session.timeout.ms", "6000");
         all.put("heartbeat.interval.ms", "1000");
         all.put("auto.commit.interval.ms", "500");

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import KafkaError
 from shared import lines, main, say, settings, still
@@ -27,15 +27,18 @@ def failure(error):
 
 
 async def produce():
-    codec = settings.get("codec", "none")
+    codec, transaction = settings.get("codec", "none"), settings.get("transaction")
     producer = AIOKafkaProducer(**common(), enable_idempotence=True, linger_ms=20, max_request_size=4000000,
-                                compression_type=None if codec == "none" else codec)
+                                compression_type=None if codec == "none" else codec,
+                                transactional_id=transaction and transaction["id"])
     sent = lines()
     try:
         await producer.start()
     except KafkaError as error:
         await producer.stop()
         return [say(failure(error)) for _ in sent]
+    if transaction:
+        await producer.begin_transaction()
     waiting = []
     for one in sent:
         waiting.append(await producer.send(
@@ -47,7 +50,16 @@ async def produce():
             say({"partition": at.partition, "offset": at.offset})
         except KafkaError as error:
             say(failure(error))
+    if transaction:
+        await end(producer, transaction)
     await producer.stop()
+
+
+async def end(producer, transaction):
+    if transaction.get("group"):
+        offsets = {TopicPartition(settings["topic"], int(partition)): offset for partition, offset in transaction["offsets"].items()}
+        await producer.send_offsets_to_transaction(offsets, transaction["group"])
+    await (producer.commit_transaction() if transaction["end"] == "commit" else producer.abort_transaction())
 
 
 class Listener(ConsumerRebalanceListener):
@@ -61,7 +73,7 @@ class Listener(ConsumerRebalanceListener):
 async def consume():
     consumer = AIOKafkaConsumer(**common(), group_id=settings["group"], auto_offset_reset="earliest", session_timeout_ms=6000,
                                 heartbeat_interval_ms=1000, auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000,
-                                retry_backoff_ms=200)
+                                retry_backoff_ms=200, isolation_level=settings.get("isolation", "read_committed"))
     consumer.subscribe([settings["topic"]], listener=Listener())
     await consumer.start()
     while still():

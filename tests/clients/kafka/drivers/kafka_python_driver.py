@@ -2,8 +2,9 @@
 
 import time
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 from shared import lines, main, say, settings, still
 
 try:
@@ -33,11 +34,15 @@ def failure(error):
 
 
 def produce():
-    codec = settings.get("codec", "none")
+    codec, transaction = settings.get("codec", "none"), settings.get("transaction")
     sent = lines()
     try:
         producer = KafkaProducer(**common(), linger_ms=20, max_request_size=4000000, max_block_ms=20000,
-                                 compression_type=None if codec == "none" else codec)
+                                 compression_type=None if codec == "none" else codec,
+                                 transactional_id=transaction and transaction["id"])
+        if transaction:
+            producer.init_transactions()
+            producer.begin_transaction()
         waiting = [producer.send(
             settings["topic"], one["value"].encode(), key=one["key"].encode() if one.get("key") else None,
             partition=one.get("partition"), headers=[(name, value.encode()) for name, value in one.get("headers", {}).items()])
@@ -50,7 +55,17 @@ def produce():
             say({"partition": at.partition, "offset": at.offset})
         except KafkaError as error:
             say(failure(error))
+    if transaction:
+        end(producer, transaction)
     producer.close()
+
+
+def end(producer, transaction):
+    if transaction.get("group"):
+        offsets = {TopicPartition(settings["topic"], int(partition)): OffsetAndMetadata(offset, "", -1)
+                   for partition, offset in transaction["offsets"].items()}
+        producer.send_offsets_to_transaction(offsets, transaction["group"])
+    (producer.commit_transaction if transaction["end"] == "commit" else producer.abort_transaction)()
 
 
 class Listener(ConsumerRebalanceListener):
@@ -63,7 +78,7 @@ class Listener(ConsumerRebalanceListener):
 
 def consume():
     consumer = KafkaConsumer(**common(), group_id=settings["group"], auto_offset_reset="earliest", session_timeout_ms=6000,
-                             heartbeat_interval_ms=1000, auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000)
+                             isolation_level=settings.get("isolation", "read_committed"), heartbeat_interval_ms=1000, auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000)
     consumer.subscribe([settings["topic"]], listener=Listener())
     while still():
         try:

@@ -1,6 +1,6 @@
 """confluent-kafka (librdkafka), driven as README.md says."""
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from shared import lines, main, say, settings, still
 
 
@@ -18,11 +18,17 @@ def failure(error):
 
 
 def produce():
-    broken = []
+    broken, transaction = [], settings.get("transaction")
     producer = Producer({**common(), "compression.type": settings.get("codec", "none"), "enable.idempotence": True,
                          "linger.ms": 20, "message.timeout.ms": 30000, "message.max.bytes": 4000000,
-                         "error_cb": broken.append})
+                         **({"transactional.id": transaction["id"]} if transaction else {}), "error_cb": broken.append})
     sent = lines()
+    if transaction:
+        try:
+            producer.init_transactions(20)
+        except KafkaException as refused:
+            return [say(failure(refused.args[0])) for _ in sent]
+        producer.begin_transaction()
     told = [None] * len(sent)
     for index, one in enumerate(sent):
         def delivered(error, message, index=index):
@@ -37,13 +43,25 @@ def produce():
         refused = [error for error in broken if error.name() == "_AUTHENTICATION"]
         if not producer.flush(1) or refused:
             break
+    if transaction:
+        end(producer, transaction)
     for one in told:
         say(one or failure(broken[-1]))
+
+
+def end(producer, transaction):
+    if transaction.get("group"):
+        offsets = [TopicPartition(settings["topic"], int(partition), offset) for partition, offset in transaction["offsets"].items()]
+        member = Consumer({**common(), "group.id": transaction["group"]})
+        producer.send_offsets_to_transaction(offsets, member.consumer_group_metadata(), 20)
+        member.close()
+    (producer.commit_transaction if transaction["end"] == "commit" else producer.abort_transaction)(30)
 
 
 def consume():
     consumer = Consumer({**common(), "group.id": settings["group"], "auto.offset.reset": "earliest",
                          "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "auto.commit.interval.ms": 500,
+                         "isolation.level": settings.get("isolation", "read_committed"),
                          "error_cb": lambda error: error.name() in ("_TRANSPORT", "_ALL_BROKERS_DOWN") or say(failure(error))})
     consumer.subscribe([settings["topic"]], on_assign=lambda _, of: say({"held": sorted(one.partition for one in of)}))
     while still():

@@ -33,10 +33,16 @@ const failure = error => {
 async function produce () {
   await zstd.init()
   const compression = CompressionTypes[{ snappy: 'Snappy', gzip: 'GZIP', lz4: 'LZ4', zstd: 'ZSTD' }[settings.codec] ?? 'None']
-  const producer = kafka.producer({ idempotent: settings.codec === 'none', retry: { retries: 8 } })
+  const { transaction } = settings
+  const producer = kafka.producer({
+    idempotent: transaction !== undefined || settings.codec === 'none', retry: { retries: 8 },
+    ...(transaction ? { transactionalId: transaction.id, maxInFlightRequests: 1 } : {})
+  })
   const all = await lines()
+  let sender = producer
   try {
     await producer.connect()
+    if (transaction) sender = await producer.transaction()
   } catch (error) {
     all.forEach(() => say(failure(error)))
     return
@@ -50,19 +56,29 @@ async function produce () {
   const told = []
   for (const [partition, messages] of partitions) {
     try {
-      const [at] = await producer.send({ topic: settings.topic, compression, messages })
+      const [at] = await sender.send({ topic: settings.topic, compression, messages })
       messages.forEach((one, place) => { told[one.index] = { partition, offset: Number(at.baseOffset) + place } })
     } catch (error) {
       messages.forEach(one => { told[one.index] = failure(error) })
     }
   }
+  if (transaction) await end(sender, transaction)
   told.forEach(say)
   await producer.disconnect()
+}
+
+async function end (sender, { group, offsets, end }) {
+  if (group) {
+    const partitions = Object.entries(offsets).map(([partition, offset]) => ({ partition: Number(partition), offset: String(offset) }))
+    await sender.sendOffsets({ consumerGroupId: group, topics: [{ topic: settings.topic, partitions }] })
+  }
+  await (end === 'commit' ? sender.commit() : sender.abort())
 }
 
 async function consume () {
   await zstd.init()
   const consumer = kafka.consumer({
+    readUncommitted: settings.isolation === 'read_uncommitted',
     groupId: settings.group, sessionTimeout: 6000, heartbeatInterval: 1000, rebalanceTimeout: 10000, maxWaitTimeInMs: 500,
     maxBytesPerPartition: 4000000, retry: { retries: 30, initialRetryTime: 200, maxRetryTime: 1000, restartOnFailure: async () => true }
   })

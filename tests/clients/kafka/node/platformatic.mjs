@@ -18,8 +18,17 @@ function failure (error) {
 }
 
 async function produce () {
-  const producer = new Producer({ ...common, retries: 3, serializers: stringSerializers, idempotent: false })
+  const { transaction } = settings
+  const more = transaction ? { idempotent: true, transactionalId: transaction.id } : { idempotent: false }
+  const producer = new Producer({ ...common, retries: 3, serializers: stringSerializers, ...more })
   const all = await lines()
+  let sender = producer
+  try {
+    if (transaction) sender = await producer.beginTransaction()
+  } catch (error) {
+    all.forEach(() => say(failure(error)))
+    return
+  }
   const partitions = new Map()
   all.forEach((one, index) => {
     const partition = one.partition ?? index % (settings.partitions ?? 1)
@@ -29,12 +38,13 @@ async function produce () {
   for (const [partition, messages] of partitions) {
     try {
       const sent = messages.map(({ key, value, headers }) => ({ topic: settings.topic, partition, key, value, headers }))
-      const { offsets } = await producer.send({ messages: sent, compression: settings.codec ?? 'none', acks: -1 })
+      const { offsets } = await sender.send({ messages: sent, compression: settings.codec ?? 'none', acks: -1 })
       messages.forEach((one, place) => { told[one.index] = { partition, offset: Number(offsets[0].offset) + place } })
     } catch (error) {
       messages.forEach(one => { told[one.index] = failure(error) })
     }
   }
+  if (transaction) await (transaction.end === 'commit' ? sender.commit() : sender.abort())
   told.forEach(say)
   await producer.close()
 }
@@ -42,7 +52,7 @@ async function produce () {
 async function consume () {
   const consumer = new Consumer({
     ...common, groupId: settings.group, deserializers: stringDeserializers, sessionTimeout: 6000, heartbeatInterval: 1000,
-    rebalanceTimeout: 10000, maxWaitTime: 500, autocommit: 500, maxBytes: 4000000
+    isolationLevel: settings.isolation === 'read_uncommitted' ? 0 : 1, rebalanceTimeout: 10000, maxWaitTime: 500, autocommit: 500, maxBytes: 4000000
   })
   consumer.on('consumer:group:join', ({ assignments }) => say({ held: assignments?.flatMap(one => one.partitions) ?? [] }))
   consumer.on('client:error', error => say(failure(error)))
