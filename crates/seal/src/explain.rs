@@ -41,9 +41,9 @@ impl View {
     pub fn explain(&self, event: &OpenedEvent<'_>, keys: &dyn OpeningKeys) -> Result<Vec<FieldExplanation>, Withheld> {
         let mut scratch = Scratch::default();
         let mut shown = Vec::new();
-        self.render(event, keys, &mut scratch, &mut shown)?;
+        self.render_json(event, keys, &mut scratch, &mut shown)?;
         let mut clear = zeroize::Zeroizing::new(Vec::new());
-        self.with_values(&Splice::reveal_all(&self.event), None, event, keys, &mut scratch, &mut clear)?;
+        self.reveal_json(event, keys, &mut scratch, &mut clear)?;
         let (mut shown_tape, mut clear_tape) = (Tape::new(), Tape::new());
         let parse = |_| Withheld::Unclassifiable;
         let shown = shown_tape.parse(&shown, &Limits::DOCUMENT).map_err(parse)?;

@@ -1,13 +1,11 @@
 //! The bytes of a sealed event. `docs/formats/sealed-event.md` describes them one by one; this is the code for it.
 //!
-//! It knows nothing of JSON: a hole is a place in the skeleton with a little of what surrounds it.
+//! It knows nothing of encodings but their numbers: a hole is a place in the skeleton with a little of what surrounds it.
 
 use tradelane_keys::{Nonce, TAG_LEN, Tag, sha256};
 
 pub(crate) const MAGIC: [u8; 2] = *b"TS";
 pub(crate) const VERSION: u8 = 1;
-/// The encoding of the events: JSON. Others will have their own number, scanner and splice.
-pub(crate) const JSON: u8 = 1;
 pub(crate) const HEADER_LEN: usize = 40;
 pub(crate) const COUNTS_LEN: usize = 8;
 pub(crate) const SECTION_LEN: usize = 32;
@@ -34,9 +32,31 @@ impl ProductContext {
     }
 }
 
+/// What an event is written in. Each encoding has its own way of locating fields, of masks, and of closing the gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Encoding {
+    /// JSON.
+    Json = 1,
+    /// Avro's binary encoding.
+    Avro = 2,
+}
+
+impl Encoding {
+    fn of(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Json),
+            2 => Some(Self::Avro),
+            _ => None,
+        }
+    }
+}
+
 /// The clear part of a record: what is needed to find the right keys and views, and nothing of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
+    /// What the event is written in.
+    pub encoding: Encoding,
     /// Number of the contract version whose rules cut the event.
     pub shape: u32,
     /// Key of the skeleton.
@@ -54,7 +74,8 @@ impl Header {
     pub fn read(record: &[u8]) -> Option<Self> {
         let (head, _) = record.split_first_chunk::<HEADER_LEN>()?;
         let (magic, rest) = head.split_first_chunk::<4>()?;
-        if *magic != [MAGIC[0], MAGIC[1], VERSION, JSON] {
+        let [m, n, version, encoding] = *magic;
+        if [m, n] != MAGIC || version != VERSION {
             return None;
         }
         let (shape, rest) = rest.split_first_chunk()?;
@@ -62,6 +83,7 @@ impl Header {
         let (counter, rest) = rest.split_first_chunk()?;
         let (salt, rest) = rest.split_first_chunk()?;
         Some(Self {
+            encoding: Encoding::of(encoding)?,
             shape: u32::from_le_bytes(*shape),
             log_key: u64::from_le_bytes(*log_key),
             counter: u64::from_le_bytes(*counter),
@@ -74,7 +96,7 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         let fields: [&[u8]; 7] = [
             &MAGIC,
-            &[VERSION, JSON],
+            &[VERSION, self.encoding as u8],
             &self.shape.to_le_bytes(),
             &self.log_key.to_le_bytes(),
             &self.counter.to_le_bytes(),
@@ -167,6 +189,8 @@ pub(crate) enum ValueKind {
     Object = 5,
     /// A member with its name.
     Member = 6,
+    /// No value, but framing that depends on what is around it. Binary encodings have it; `prefix` says which.
+    Mark = 7,
 }
 
 impl ValueKind {
@@ -179,7 +203,8 @@ impl ValueKind {
             3 => Self::String,
             4 => Self::Array,
             5 => Self::Object,
-            _ => Self::Member,
+            6 => Self::Member,
+            _ => Self::Mark,
         }
     }
 }
@@ -197,7 +222,8 @@ pub(crate) struct Hole {
     pub(crate) place: u16,
     /// Bytes before the value that go with it when it is dropped: the member's name, colon and blanks.
     pub(crate) prefix: u16,
-    /// Bytes after the value that go with it: the comma and blanks up to the next member.
+    /// Bytes after the value that go with it: the comma and blanks up to the next member. In a binary encoding: the
+    /// position of its schema.
     pub(crate) suffix: u16,
 }
 
@@ -297,7 +323,14 @@ mod tests {
 
     #[test]
     fn header_section_and_hole_read_back_as_written() {
-        let header = Header { shape: 7, log_key: u64::MAX - 1, counter: 3, salt: [9; 12], body_len: 512 };
+        let header = Header {
+            encoding: Encoding::Avro,
+            shape: 7,
+            log_key: u64::MAX - 1,
+            counter: 3,
+            salt: [9; 12],
+            body_len: 512,
+        };
         assert_eq!(Header::read(&header.to_bytes()), Some(header));
         let section = Section { key: 0x0102_0304_0506_0708, offset: 5, len: 6, tag: [7; 16] };
         assert_eq!(Section::from_bytes(&section.to_bytes()), section);
@@ -309,10 +342,11 @@ mod tests {
 
     #[test]
     fn a_header_of_another_version_or_encoding_is_not_read() {
-        let header = Header { shape: 7, log_key: 1, counter: 3, salt: [9; 12], body_len: 512 };
+        let header =
+            Header { encoding: Encoding::Json, shape: 7, log_key: 1, counter: 3, salt: [9; 12], body_len: 512 };
         for at in 0..4 {
             let mut bytes = header.to_bytes();
-            bytes[at] ^= 1;
+            bytes[at] ^= 0x81;
             assert_eq!(Header::read(&bytes), None);
         }
         assert_eq!(Header::read(&header.to_bytes()[..39]), None);

@@ -17,6 +17,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench_docs;
+mod binary;
 mod cache;
 mod error;
 mod explain;
@@ -25,6 +26,7 @@ mod key;
 mod locate;
 mod mask;
 mod open;
+mod plans;
 mod render;
 mod rules;
 mod seal;
@@ -33,9 +35,10 @@ mod token;
 mod view;
 mod view_schema;
 
+pub use binary::{Agreement, Codec};
 pub use error::{LocateError, SealError, ShapeError, ViewError, Withheld};
 pub use explain::FieldExplanation;
-pub use format::{Header, ProductContext};
+pub use format::{Encoding, Header, ProductContext};
 pub use key::{DataKey, DataKeyState, LogKey, OpeningKeys, SealingKeys};
 pub use locate::Located;
 pub use open::OpenedEvent;

@@ -3,28 +3,24 @@
 //! This is the only part of sealing that knows JSON: it notes, beside each value, how far the member's name reaches before
 //! it and its comma after it, so that a view can take the member out of the text without looking at it.
 
-use std::collections::HashMap;
-
 use tradelane_tape::{Doc, Kind, Node};
 
 use crate::error::LocateError;
-use crate::format::{MAX_SECTIONS, OPEN, ValueKind};
+use crate::format::{Encoding, OPEN, ValueKind};
+use crate::plans::{FEW, Plans};
 use crate::rules::{Handling, PlaceRule, RuleId, Rules, Verdict};
 use crate::subject::{SubjectTag, SubjectTagger};
 
 const MAX_DEPTH: usize = 256;
-/// Entries of a list that are compared one by one before a table is built.
-const FEW: usize = 16;
 
 /// A parsed event whose classified fields are known: the step before sealing.
 #[derive(Debug)]
 pub struct Located<'d> {
+    pub(crate) encoding: Encoding,
     pub(crate) bytes: &'d [u8],
     pub(crate) shape: u32,
     pub(crate) spots: Vec<Spot>,
-    pub(crate) sections: Vec<SectionPlan>,
-    subjects: Vec<SubjectTag>,
-    unattributed: bool,
+    pub(crate) plans: Plans,
 }
 
 /// A hole to be.
@@ -41,26 +37,17 @@ pub(crate) struct Spot {
     pub(crate) kind: ValueKind,
 }
 
-/// A section to be: the values of one class and one subject.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SectionPlan {
-    class: u16,
-    /// Index into the subjects; none: the product's own key.
-    pub(crate) subject: Option<u16>,
-    pub(crate) len: u32,
-}
-
 impl Located<'_> {
     /// The distinct people whose data the event holds. There must be a durable key for each before sealing.
     pub fn subjects(&self) -> &[SubjectTag] {
-        &self.subjects
+        &self.plans.subjects
     }
 
     /// Whether a field that should belong to a person has none, because the place of the identity is absent or holds no
     /// text or number. Such fields are sealed under the product's own key, which erasing that person does not touch: a
     /// publisher that needs erasure refuses the event.
     pub fn is_unattributed(&self) -> bool {
-        self.unattributed
+        self.plans.unattributed
     }
 
     /// Fields that became holes.
@@ -85,19 +72,16 @@ impl Rules {
             rules: self,
             tagger,
             located: Located {
+                encoding: Encoding::Json,
                 bytes: doc.bytes(),
                 shape: self.id(),
                 spots: Vec::with_capacity(FEW),
-                sections: Vec::with_capacity(4),
-                subjects: Vec::new(),
-                unattributed: false,
+                plans: Plans::default(),
             },
             path: Vec::with_capacity(if self.has_subjects { 8 } else { 0 }),
             depth: 0,
             known: [(u32::MAX, 0); 4],
             oldest: 0,
-            sections_by_content: HashMap::new(),
-            subjects_by_tag: HashMap::new(),
         };
         walk.value(doc.root(), 0, Surroundings::default())?;
         Ok(walk.located)
@@ -124,8 +108,6 @@ struct Walk<'r, 'd> {
     /// The last identities met: tape index and subject, so that siblings share one keyed hash.
     known: [(u32, u16); 4],
     oldest: usize,
-    sections_by_content: HashMap<(u16, Option<u16>), u16>,
-    subjects_by_tag: HashMap<SubjectTag, u16>,
 }
 
 impl<'d> Walk<'_, 'd> {
@@ -260,33 +242,8 @@ impl<'d> Walk<'_, 'd> {
         len: u32,
         tagger: &SubjectTagger,
     ) -> Result<u16, LocateError> {
-        let class = self.rules.class_of_rule(rule);
         let subject = self.subject(place, tagger)?;
-        let sections = &mut self.located.sections;
-        let same = |plan: &SectionPlan| plan.class == class && plan.subject == subject;
-        let found = if sections.len() <= FEW {
-            sections.iter().position(same).map(|index| index as u16)
-        } else {
-            self.sections_by_content.get(&(class, subject)).copied()
-        };
-        if let Some(index) = found
-            && let Some(plan) = sections.get_mut(usize::from(index))
-        {
-            plan.len += len;
-            return Ok(index);
-        }
-        if sections.len() >= MAX_SECTIONS {
-            return Err(LocateError::TooManySubjects);
-        }
-        let index = sections.len() as u16;
-        sections.push(SectionPlan { class, subject, len });
-        if sections.len() == FEW + 1 {
-            let all = sections.iter().zip(0..);
-            self.sections_by_content.extend(all.map(|(plan, index)| ((plan.class, plan.subject), index)));
-        } else if sections.len() > FEW {
-            self.sections_by_content.insert((class, subject), index);
-        }
-        Ok(index)
+        self.located.plans.section(self.rules.class_of_rule(rule), subject, len)
     }
 
     /// The person whom a field at `place` is about; the walk stands at that place, or at a member of it that has none.
@@ -294,53 +251,25 @@ impl<'d> Walk<'_, 'd> {
         let Some(path) = &place.subject else { return Ok(None) };
         let from = self.path.get(path.shared).copied();
         let holder = from.and_then(|node| path.rest.iter().try_fold(node, |node, name| node.get(name)));
-        let Some(holder) = holder else { return Ok(self.nobody()) };
+        let Some(holder) = holder else { return Ok(self.located.plans.nobody()) };
         if let Some((_, subject)) = self.known.iter().find(|(index, _)| *index == holder.index()) {
             return Ok(Some(*subject));
         }
         let tag = match holder.kind() {
             Kind::String => tagger.tag(&holder.as_str().unwrap_or_default()),
             Kind::Number => tagger.tag(holder.raw_text()),
-            _ => return Ok(self.nobody()),
+            _ => return Ok(self.located.plans.nobody()),
         };
-        let subject = self.subject_index(tag)?;
+        let subject = self.located.plans.subject(tag)?;
         if let Some(slot) = self.known.get_mut(self.oldest % 4) {
             *slot = (holder.index(), subject);
         }
         self.oldest += 1;
         Ok(Some(subject))
     }
-
-    fn nobody(&mut self) -> Option<u16> {
-        self.located.unattributed = true;
-        None
-    }
-
-    fn subject_index(&mut self, tag: SubjectTag) -> Result<u16, LocateError> {
-        let subjects = &mut self.located.subjects;
-        let found = if subjects.len() <= FEW {
-            subjects.iter().position(|known| *known == tag).map(|index| index as u16)
-        } else {
-            self.subjects_by_tag.get(&tag).copied()
-        };
-        if let Some(index) = found {
-            return Ok(index);
-        }
-        if subjects.len() >= MAX_SECTIONS {
-            return Err(LocateError::TooManySubjects);
-        }
-        let index = subjects.len() as u16;
-        subjects.push(tag);
-        if subjects.len() == FEW + 1 {
-            self.subjects_by_tag.extend(subjects.iter().copied().zip(0..));
-        } else if subjects.len() > FEW {
-            self.subjects_by_tag.insert(tag, index);
-        }
-        Ok(index)
-    }
 }
 
-fn kind_of(kind: Kind) -> ValueKind {
+pub(crate) fn kind_of(kind: Kind) -> ValueKind {
     match kind {
         Kind::Null => ValueKind::Null,
         Kind::Bool => ValueKind::Bool,

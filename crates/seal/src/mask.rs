@@ -27,7 +27,7 @@ pub(crate) fn redacted(kind: ValueKind) -> Option<&'static [u8]> {
         ValueKind::String => Some(b"\"***\""),
         ValueKind::Array => Some(b"[]"),
         ValueKind::Object => Some(b"{}"),
-        ValueKind::Member => None,
+        ValueKind::Member | ValueKind::Mark => None,
     }
 }
 
@@ -150,22 +150,30 @@ fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
-fn rounded(number: f64, decimals: usize) -> String {
+pub(crate) fn rounded(number: f64, decimals: usize) -> String {
     let text = format!("{number:.decimals$}");
     // Minus nothing is nothing.
     if text.bytes().all(|byte| matches!(byte, b'-' | b'0' | b'.')) { text.replace('-', "") } else { text }
 }
 
-/// HMAC over the canonical value, so that one value spelled in two ways has one pseudonym.
 fn pseudonym(raw: &[u8], keys: &ViewKeys, tape: &mut Tape, out: &mut Vec<u8>) -> Option<()> {
-    let mac = keys.pseudonyms.mac(&canonical(raw, tape)?);
-    out.extend_from_slice(b"\"p-");
-    let shown = mac.first_chunk::<PSEUDONYM_BYTES>()?;
-    let mut text = [0; 24];
-    let written = URL_SAFE_NO_PAD.encode_slice(shown, &mut text).ok()?;
-    out.extend_from_slice(text.get(..written)?);
+    let mac = pseudonym_bytes(raw, keys, tape)?;
+    out.push(b'"');
+    out.extend_from_slice(pseudonym_text(mac.first_chunk()?)?.as_bytes());
     out.push(b'"');
     Some(())
+}
+
+/// HMAC over the canonical value, so that one value spelled in two ways has one pseudonym.
+pub(crate) fn pseudonym_bytes(raw: &[u8], keys: &ViewKeys, tape: &mut Tape) -> Option<[u8; 32]> {
+    Some(keys.pseudonyms.mac(&canonical(raw, tape)?))
+}
+
+/// A pseudonym as text.
+pub(crate) fn pseudonym_text(mac: &[u8; PSEUDONYM_BYTES]) -> Option<String> {
+    let mut text = [0; 24];
+    let written = URL_SAFE_NO_PAD.encode_slice(mac, &mut text).ok()?;
+    Some(format!("p-{}", std::str::from_utf8(text.get(..written)?).ok()?))
 }
 
 /// The value in the form of RFC 8785.

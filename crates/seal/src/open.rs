@@ -1,7 +1,7 @@
 //! A stored event, authenticated and its skeleton decrypted: once per load, for all views of it.
 
 use crate::error::Withheld;
-use crate::format::{AssociatedData, Body, HEADER_LEN, Header, ProductContext, Section};
+use crate::format::{AssociatedData, Body, Encoding, HEADER_LEN, Header, ProductContext, Section};
 use crate::key::{DataKeyState, OpeningKeys, counter_nonce};
 use tradelane_keys::{TAG_LEN, Tag};
 
@@ -49,8 +49,8 @@ impl<'r> OpenedEvent<'r> {
     }
 
     /// A clear event as if it had been opened: what the slow path masks.
-    pub(crate) fn from_clear(shape: u32, body: Vec<u8>) -> Self {
-        let header = Header { shape, log_key: 0, counter: 0, salt: [0; 12], body_len: 0 };
+    pub(crate) fn from_clear(encoding: Encoding, shape: u32, body: Vec<u8>) -> Self {
+        let header = Header { encoding, shape, log_key: 0, counter: 0, salt: [0; 12], body_len: 0 };
         let product = ProductContext::new("", "");
         Self { header, product, body, body_tag: [0; TAG_LEN], values: &[] }
     }
@@ -71,6 +71,11 @@ impl<'r> OpenedEvent<'r> {
     /// Number of the contract version under which the event was sealed.
     pub fn shape(&self) -> u32 {
         self.header.shape
+    }
+
+    /// What the event is written in.
+    pub fn encoding(&self) -> Encoding {
+        self.header.encoding
     }
 
     /// Gives the decrypted skeleton's buffer back for the next event.

@@ -4,12 +4,14 @@
 //! buffer that is wiped when it is dropped. A member that is left out takes its name and one comma with it; an element of
 //! an array becomes `null`, so that positions never shift.
 
+use tradelane_encodings::{Gone, Tree};
 use tradelane_tape::{Limits, Tape};
 use zeroize::Zeroize;
 
+use crate::binary::{Binary, Codec};
 use crate::cache::{Replacements, StandIns, StandInsBuilder};
 use crate::error::Withheld;
-use crate::format::{Body, Hole, OPEN};
+use crate::format::{Body, Encoding, Hole, OPEN, ValueKind};
 use crate::key::{DataKeyState, OpeningKeys};
 use crate::mask;
 use crate::open::OpenedEvent;
@@ -50,6 +52,14 @@ pub struct Rendered {
     pub erased: u32,
 }
 
+/// Limits of an event of ours that was put together again: no larger than what was stored, but for what stands for
+/// nothing.
+const BINARY: tradelane_encodings::Limits = tradelane_encodings::Limits {
+    max_bytes: Limits::DOCUMENT.max_bytes,
+    max_depth: 96,
+    max_nodes: Limits::DOCUMENT.max_nodes,
+};
+
 /// Buffers of a worker, kept from event to event. Wiped when dropped.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -60,9 +70,12 @@ pub struct Scratch {
     text: Vec<u8>,
     /// A revealed event on the slow path, and its body.
     clear: Vec<u8>,
+    /// A binary event that is to be shown as JSON.
+    shown: Vec<u8>,
     body: Vec<u8>,
     tape: Tape,
     value_tape: Tape,
+    tree: Tree,
 }
 
 impl Drop for Scratch {
@@ -70,6 +83,7 @@ impl Drop for Scratch {
         self.plain.zeroize();
         self.text.zeroize();
         self.clear.zeroize();
+        self.shown.zeroize();
         self.body.zeroize();
     }
 }
@@ -102,11 +116,42 @@ impl View {
         out: &mut Vec<u8>,
     ) -> Result<Rendered, Withheld> {
         let start = out.len();
-        let rendered = self.render_unchecked(event, keys, scratch, out);
+        let rendered = self.render_unchecked(event, keys, scratch, out, None);
         if rendered.is_err() {
             out.truncate(start);
         }
         rendered
+    }
+
+    /// Appends the event as this view shows it, as JSON: what [`render`](Self::render) shows, without the values that a
+    /// binary encoding needs in the place of those that are left out.
+    pub fn render_json(
+        &self,
+        event: &OpenedEvent<'_>,
+        keys: &dyn OpeningKeys,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<Rendered, Withheld> {
+        if event.encoding() == Encoding::Json {
+            return self.render(event, keys, scratch, out);
+        }
+        let codec = self.codec.as_ref().ok_or(Withheld::OtherShape)?;
+        let start = out.len();
+        let mut shown = std::mem::take(&mut scratch.shown);
+        shown.clear();
+        let mut gone = Vec::new();
+        let rendered = self.render_unchecked(event, keys, scratch, &mut shown, Some(&mut gone));
+        let written = rendered.and_then(|rendered| {
+            gone.sort_unstable();
+            codec.walk(&shown, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
+            let written = codec.write_json_without(&shown, &scratch.tree, &gone, out);
+            written.map_err(|_| Withheld::Unclassifiable).map(|()| rendered)
+        });
+        scratch.shown = shown;
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
     }
 
     fn render_unchecked(
@@ -115,34 +160,116 @@ impl View {
         keys: &dyn OpeningKeys,
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
+        gone: Option<&mut Vec<Gone>>,
     ) -> Result<Rendered, Withheld> {
-        if event.shape() != self.event.id() {
+        if event.shape() != self.event.id() || event.encoding() != self.encoding() {
             return Err(Withheld::OtherShape);
         }
         match &self.path {
-            Path::Fast(splice) if splice.literal => run(splice, &event.body()?, &mut NoValues, out),
-            Path::Fast(splice) => self.with_values(splice, self.cache.as_ref(), event, keys, scratch, out),
+            Path::Fast(splice) if splice.literal => {
+                let body = event.body()?;
+                match &self.codec {
+                    None => run(splice, &body, &mut NoValues, out),
+                    Some(codec) => {
+                        Binary { codec, reframe: !splice.identity, gone }.run(splice, &body, &mut NoValues, out)
+                    }
+                }
+            }
+            Path::Fast(splice) => self.with_values(splice, self.cache.as_ref(), event, keys, scratch, out, gone),
             Path::Slow { reveal, rules, splice } => {
                 let mut clear = std::mem::take(&mut scratch.clear);
                 clear.clear();
-                let revealed = self.with_values(reveal, None, event, keys, scratch, &mut clear)?;
-                let mut tape = std::mem::take(&mut scratch.tape);
+                let revealed = self.with_values(reveal, None, event, keys, scratch, &mut clear, None)?;
                 let mut body = std::mem::take(&mut scratch.body);
                 body.clear();
-                let doc = tape.parse(&clear, &Limits::DOCUMENT).map_err(|_| Withheld::Unclassifiable)?;
-                let located = rules.locate_clear(doc).map_err(|_| Withheld::Unclassifiable)?;
-                located.write_body(&mut body);
-                let again = OpenedEvent::from_clear(event.shape(), body);
-                let rendered = self.with_values(splice, None, &again, keys, scratch, out)?;
-                (scratch.clear, scratch.tape, scratch.body) = (clear, tape, again.into_buffer());
+                self.cut_anew(rules, &clear, scratch, &mut body)?;
+                let again = OpenedEvent::from_clear(self.encoding(), event.shape(), body);
+                let rendered = self.with_values(splice, None, &again, keys, scratch, out, gone)?;
+                (scratch.clear, scratch.body) = (clear, again.into_buffer());
                 Ok(Rendered { erased: revealed.erased, ..rendered })
             }
         }
     }
 
+    /// Appends the whole event as JSON, but for what was erased.
+    pub(crate) fn reveal_json(
+        &self,
+        event: &OpenedEvent<'_>,
+        keys: &dyn OpeningKeys,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let all = Splice::reveal_all(&self.event);
+        let Some(codec) = &self.codec else {
+            return self.with_values(&all, None, event, keys, scratch, out, None).map(drop);
+        };
+        let (mut clear, mut gone) = (zeroize::Zeroizing::new(Vec::new()), Vec::new());
+        self.with_values(&all, None, event, keys, scratch, &mut clear, Some(&mut gone))?;
+        gone.sort_unstable();
+        codec.walk(&clear, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
+        codec.write_json_without(&clear, &scratch.tree, &gone, out).map_err(|_| Withheld::Unclassifiable)
+    }
+
+    /// Cuts a revealed event by the rules of the current contract.
+    fn cut_anew(
+        &self,
+        rules: &crate::rules::Rules,
+        clear: &[u8],
+        scratch: &mut Scratch,
+        body: &mut Vec<u8>,
+    ) -> Result<(), Withheld> {
+        let unclassifiable = |_| Withheld::Unclassifiable;
+        match &self.codec {
+            None => {
+                let doc = scratch.tape.parse(clear, &Limits::DOCUMENT).map_err(|_| Withheld::Unclassifiable)?;
+                rules.locate_clear(doc).map_err(unclassifiable)?.write_body(body);
+            }
+            Some(codec) => {
+                codec.walk(clear, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
+                let located = rules.locate_binary_clear(codec, clear, &scratch.tree).map_err(unclassifiable)?;
+                located.write_body(body);
+            }
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the one place where all of them meet")]
     pub(crate) fn with_values(
         &self,
         splice: &Splice,
+        cache: Option<&Replacements>,
+        event: &OpenedEvent<'_>,
+        keys: &dyn OpeningKeys,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+        gone: Option<&mut Vec<Gone>>,
+    ) -> Result<Rendered, Withheld> {
+        let Some(codec) = &self.codec else {
+            let run = |body: &Body<'_>, values: &mut Values<'_, '_>, out: &mut Vec<u8>| run(splice, body, values, out);
+            return self.run_with(run, cache, event, keys, scratch, out);
+        };
+        let start = out.len();
+        let mut binary = Binary { codec, reframe: !splice.identity, gone };
+        let mut work =
+            |body: &Body<'_>, values: &mut Values<'_, '_>, out: &mut Vec<u8>| binary.run(splice, body, values, out);
+        let rendered = self.run_with(&mut work, cache, event, keys, scratch, out)?;
+        // Something was to be shown whole, and is gone: framing that knows sizes does not fit any more.
+        if !splice.identity || rendered.erased == 0 {
+            return Ok(rendered);
+        }
+        out.truncate(start);
+        if let Some(gone) = &mut binary.gone {
+            gone.clear();
+        }
+        binary.reframe = true;
+        let work =
+            |body: &Body<'_>, values: &mut Values<'_, '_>, out: &mut Vec<u8>| binary.run(splice, body, values, out);
+        self.run_with(work, None, event, keys, scratch, out)
+    }
+
+    fn run_with(
+        &self,
+        run: impl FnOnce(&Body<'_>, &mut Values<'_, '_>, &mut Vec<u8>) -> Result<Rendered, Withheld>,
         cache: Option<&Replacements>,
         event: &OpenedEvent<'_>,
         keys: &dyn OpeningKeys,
@@ -160,6 +287,7 @@ impl View {
             body,
             keys,
             view_keys: &self.keys,
+            codec: self.codec.as_deref(),
             sections,
             plain,
             text,
@@ -169,7 +297,7 @@ impl View {
             computed,
             changed: 0,
         };
-        let rendered = run(splice, &body, &mut values, out)?;
+        let rendered = run(&body, &mut values, out)?;
         if let (Some(cache), Some(computed)) = (cache, values.computed) {
             cache.insert(event.tag(), computed.finish());
         }
@@ -178,7 +306,7 @@ impl View {
 }
 
 /// Where the values of holes come from.
-trait Source {
+pub(crate) trait Source {
     /// Called for each hole whose value is not asked for, in order.
     fn pass(&mut self, hole: Hole) -> Result<(), Withheld>;
     /// The text for a hole; `None`: drop it. The flag: because it was erased.
@@ -277,7 +405,7 @@ const SHORT: usize = 32;
 
 /// Appends a piece of the skeleton.
 #[inline(always)]
-fn copy(skeleton: &[u8], from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Withheld> {
+pub(crate) fn copy(skeleton: &[u8], from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Withheld> {
     // A `to` before `from` gives a huge length, which the last arm refuses.
     let len = to.wrapping_sub(from);
     match skeleton.get(from..).and_then(|rest| rest.first_chunk::<SHORT>()) {
@@ -323,6 +451,7 @@ struct Values<'a, 'r> {
     body: Body<'a>,
     keys: &'a dyn OpeningKeys,
     view_keys: &'a ViewKeys,
+    codec: Option<&'a Codec>,
     sections: &'a mut [SectionState],
     /// Opened sections, one after the other.
     plain: &'a mut Vec<u8>,
@@ -433,11 +562,16 @@ impl Values<'_, '_> {
         let mut text = std::mem::take(self.text);
         let mut tape = std::mem::take(self.tape);
         text.clear();
-        let view_keys = self.view_keys;
+        let (view_keys, codec) = (self.view_keys, self.codec);
         let plain = self.plain(hole)?;
         let erased = plain.is_none();
         let shown = plain.and_then(|raw| {
-            mask::change(change, hole.kind(), raw, view_keys, data_key.as_deref(), &mut tape, &mut text)
+            let key = data_key.as_deref();
+            match codec {
+                None => mask::change(change, hole.kind(), raw, view_keys, key, &mut tape, &mut text),
+                Some(_) if hole.kind() == ValueKind::Member => None,
+                Some(codec) => codec.change(change, hole.suffix, raw, view_keys, key, &mut tape, &mut text),
+            }
         });
         if let Some(computed) = &mut self.computed {
             computed.push(shown.map(|()| text.as_slice()));

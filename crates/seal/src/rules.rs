@@ -201,7 +201,7 @@ impl PlaceRule {
     }
 }
 
-fn allows(types: Types, kind: Kind) -> bool {
+pub(crate) fn allows(types: Types, kind: Kind) -> bool {
     let wanted = match kind {
         Kind::Null => Types::NULL,
         Kind::Bool => Types::BOOLEAN,

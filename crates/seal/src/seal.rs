@@ -25,6 +25,7 @@ impl Located<'_> {
         let sizes = self.sizes()?;
         let counter = log_key.take().ok_or(SealError::LogKeyUsedUp)?;
         let header = Header {
+            encoding: self.encoding,
             shape: self.shape,
             log_key: log_key.id(),
             counter,
@@ -54,12 +55,12 @@ impl Located<'_> {
             Some(index) => self.subjects().get(usize::from(index)).and_then(|tag| keys.subject_key(tag)),
             None => keys.default_key(),
         };
-        self.sections.iter().map(|plan| key(plan.subject).ok_or(SealError::MissingKey)).collect()
+        self.plans.sections.iter().map(|plan| key(plan.subject).ok_or(SealError::MissingKey)).collect()
     }
 
     fn sizes(&self) -> Result<Sizes, SealError> {
-        let sections: u64 = self.sections.iter().map(|plan| u64::from(plan.len)).sum();
-        let tables = COUNTS_LEN + self.sections.len() * SECTION_LEN + self.spots.len() * HOLE_LEN;
+        let sections: u64 = self.plans.sections.iter().map(|plan| u64::from(plan.len)).sum();
+        let tables = COUNTS_LEN + self.plans.sections.len() * SECTION_LEN + self.spots.len() * HOLE_LEN;
         let body = (tables + self.bytes.len()) as u64 - sections;
         let fits = |len: u64| u32::try_from(len).map_err(|_| SealError::TooLarge);
         Ok(Sizes { body: fits(body)?, sections: fits(sections)? })
@@ -67,8 +68,8 @@ impl Located<'_> {
 
     /// Counts, an empty section table, the hole table and the skeleton.
     pub(crate) fn write_body(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&counts(self.spots.len() as u32, self.sections.len() as u32));
-        out.resize(out.len() + self.sections.len() * SECTION_LEN, 0);
+        out.extend_from_slice(&counts(self.spots.len() as u32, self.plans.sections.len() as u32));
+        out.resize(out.len() + self.plans.sections.len() * SECTION_LEN, 0);
         let mut removed = 0;
         for spot in &self.spots {
             let len = spot.end - spot.start;
@@ -96,9 +97,9 @@ impl Located<'_> {
         body: &mut [u8],
         values: &mut [u8],
     ) {
-        let mut cursors = Vec::with_capacity(self.sections.len());
+        let mut cursors = Vec::with_capacity(self.plans.sections.len());
         let mut offset = 0;
-        for plan in &self.sections {
+        for plan in &self.plans.sections {
             cursors.push(offset as usize);
             offset += plan.len;
         }
@@ -114,7 +115,7 @@ impl Located<'_> {
         let (entries, _) = tables.as_chunks_mut::<SECTION_LEN>();
         let mut rest = values;
         let mut offset = 0;
-        for (((plan, key), entry), index) in self.sections.iter().zip(data_keys).zip(entries).zip(0_u32..) {
+        for (((plan, key), entry), index) in self.plans.sections.iter().zip(data_keys).zip(entries).zip(0_u32..) {
             let (text, after) = rest.split_at_mut(plan.len as usize);
             rest = after;
             let nonce = header.section_nonce(index);

@@ -14,8 +14,10 @@ use tradelane_model::shape::Types;
 use tradelane_model::view::{DateUnit, Generalize};
 use tradelane_model::{Action, Class, ViewSpec};
 
+use crate::binary::Codec;
 use crate::cache::Replacements;
 use crate::error::ViewError;
+use crate::format::Encoding;
 use crate::render::ClassSet;
 use crate::rules::{Handling, PlaceRule, RuleId, Rules};
 
@@ -48,6 +50,8 @@ pub struct View {
     pub(crate) keys: ViewKeys,
     pub(crate) path: Path,
     pub(crate) cache: Option<Replacements>,
+    /// The schema of the events, if they are not JSON.
+    pub(crate) codec: Option<Arc<Codec>>,
 }
 
 /// How events of this version are rendered.
@@ -66,6 +70,8 @@ pub(crate) struct Splice {
     pub(crate) decisions: Vec<Decision>,
     /// No hole of this view needs its value: literals only, no key, no decryption.
     pub(crate) literal: bool,
+    /// Every hole is shown as it is.
+    pub(crate) identity: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +136,16 @@ impl View {
             Path::Slow { .. } => false,
         };
         let cache = cached.then(|| Replacements::new(CACHE_BYTES));
-        Ok(Self { event: Arc::clone(event), classes: current.classes.clone(), keys, path, cache })
+        Ok(Self { event: Arc::clone(event), classes: current.classes.clone(), keys, path, cache, codec: None })
+    }
+
+    /// The same view of events in a binary encoding, whose schema is that of the contract version that cut them.
+    pub fn of_binary(self, codec: Arc<Codec>) -> Self {
+        Self { codec: Some(codec), ..self }
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.codec.as_ref().map_or(Encoding::Json, |codec| codec.encoding())
     }
 
     /// Number of the contract version whose events this view reads.
@@ -186,7 +201,8 @@ impl Splice {
             Op::Drop | Op::Redact => false,
         };
         let literal = !(0_u16..).zip(&ops).any(needs_value);
-        Self { ops, decisions, literal }
+        let identity = ops.iter().all(|rule| rule.op == Op::Reveal);
+        Self { ops, decisions, literal, identity }
     }
 
     /// What is really done: an action that does not fit a field is a drop.

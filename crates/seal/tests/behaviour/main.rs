@@ -1,5 +1,6 @@
 //! What the sealed event promises, one promise a test.
 
+mod avro;
 mod common;
 mod hostile;
 mod masks;

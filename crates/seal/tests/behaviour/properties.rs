@@ -11,12 +11,12 @@ use tradelane_model::{Class, ViewSpec};
 use crate::common::*;
 
 const NAMES: [&str; 7] = ["a", "b", "name", "é", "x/y", "~", "a quite long property name"];
-const CLASSES: [&str; 5] = ["public", "internal", "confidential", "pii", "sensitive-pii"];
+pub(crate) const CLASSES: [&str; 5] = ["public", "internal", "confidential", "pii", "sensitive-pii"];
 
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+    pub(crate) fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len() as u64) as usize]
     }
 }
@@ -157,7 +157,7 @@ fn random_event(seed: u64) -> (Shape, String, Vec<String>) {
 }
 
 /// The masked event as the rules say it in words, on a DOM.
-fn masked(value: &Value, place: &Place, inherited: Option<&Class>) -> Option<Value> {
+pub(crate) fn masked(value: &Value, place: &Place, inherited: Option<&Class>) -> Option<Value> {
     let class = place.class.as_ref().or(inherited);
     let visible = class.is_some_and(|class| matches!(class.as_str(), "public" | "internal"));
     if place.properties.is_empty() && place.items.is_none() {
@@ -197,7 +197,7 @@ fn spellings(mark: &str) -> Vec<Vec<u8>> {
     all
 }
 
-fn occurs(needle: &[u8], haystack: &[u8]) -> bool {
+pub(crate) fn occurs(needle: &[u8], haystack: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
