@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tradelane_model::view::Action;
 use tradelane_model::{Class, OrgId, ProductId, Timestamp, codes};
-use tradelane_seal::{FieldExplanation, Header, OpenedEvent, Scratch, View, Withheld};
+use tradelane_seal::{Encoding, FieldExplanation, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
 
@@ -99,6 +99,9 @@ impl Hub {
             EventRef::Stored { partition, offset } => {
                 (self.stored_record(product, partition, offset).await?, Some(offset))
             }
+            EventRef::Document(_) if self.contract(product)?.native.is_some() => {
+                return Err(HubError::of(codes::BINARY_PRODUCT));
+            }
             EventRef::Document(document) => (self.sealed_for_show(product, document).await?, None),
         };
         let explanation = self.explain_record(&view, product, &sealed, grant.conditions.filter.clone()).await?;
@@ -152,7 +155,7 @@ impl Hub {
             };
             let fields = view.explain(&event, keys)?;
             let mut rendered = Vec::new();
-            view.render(&event, keys, &mut Scratch::default(), &mut rendered)?;
+            view.render_json(&event, keys, &mut Scratch::default(), &mut rendered)?;
             Ok((row_passes, fields, rendered))
         };
         let explained_record: std::result::Result<_, Withheld> = keyring.with_data_keys(work).await?;
@@ -176,7 +179,11 @@ fn passes(
 ) -> std::result::Result<bool, Withheld> {
     let Some(filter) = &grant.filter else { return Ok(true) };
     let mut shown = Vec::new();
-    view.render(event, keys, &mut Scratch::default(), &mut shown)?;
+    let rendered = view.render_json(event, keys, &mut Scratch::default(), &mut shown)?;
+    // Something that stands for an erased value is nothing to decide by.
+    if event.encoding() != Encoding::Json && rendered.erased > 0 {
+        return Ok(false);
+    }
     let mut tape = Tape::new();
     let doc = tape.parse(&shown, &Limits::DOCUMENT).map_err(|_| Withheld::Unclassifiable)?;
     Ok(filter.filter.evaluate(doc.root(), &filter.reader, now).admits())

@@ -34,6 +34,7 @@ pub mod error;
 pub mod explain;
 pub mod health;
 mod keyring;
+mod native;
 pub mod open;
 pub mod publish;
 pub mod quarantine;

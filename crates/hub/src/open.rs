@@ -25,6 +25,7 @@ use crate::control::{SharedModel, replay};
 use crate::error::{HubError, Result};
 use crate::health::Counters;
 use crate::keyring::Keyring;
+use crate::native::Meanings;
 use crate::publish::InFlight;
 use crate::read::RenderCache;
 use crate::views::Views;
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) audit: AuditLog,
     pub(crate) authority: Authority,
     pub(crate) views: Views,
+    pub(crate) meanings: Meanings,
     pub(crate) rendered: RenderCache,
     pub(crate) token_issuer: TokenIssuer,
     pub(crate) token_verifier: TokenVerifier,
@@ -151,6 +153,7 @@ impl Hub {
             audit,
             authority,
             views: Views::default(),
+            meanings: Meanings::default(),
             rendered: RenderCache::new(config.render_cache),
             token_issuer: TokenIssuer::new(&token_key, &*config.issuer, &*config.issuer),
             token_verifier: verifier,

@@ -27,6 +27,7 @@ use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
 use crate::health::add;
 use crate::keyring::BatchKeys;
+use crate::native::Looking;
 use crate::publish::framed::Schemas;
 use crate::views::{CompiledContract, Verdict};
 
@@ -127,6 +128,9 @@ impl Hub {
     /// Publishes events to a product.
     pub async fn publish(&self, caller: &Caller, request: Publish) -> Result<Audited<Published>> {
         let permit = self.allow(caller, Act::Publish, On::Product(&request.product))?;
+        if self.contract(&request.product)?.native.is_some() {
+            return Err(HubError::of(codes::BINARY_PRODUCT));
+        }
         let events = split(&request.body)?;
         let body_hash = events.digest();
         let dedup = self.dedup(caller, &request, &events, &body_hash)?;
@@ -176,7 +180,7 @@ impl Hub {
         loop {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
             let (contract, events) = (contract.clone(), events.clone());
-            let schemas = Schemas::of(&self.model().registry, &contract.owner, product);
+            let schemas = Schemas::of(self, &contract, product);
             let (batch, keys) = if events.body.len() <= INLINE_BYTES {
                 (seal_events(&contract, &events, &keys, now, schemas), keys)
             } else {
@@ -352,7 +356,7 @@ fn seal_events(
 ) -> Result<SealedBatch> {
     let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
     let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
-    let sealing = Sealing { contract, keys, now, schemas, tape: Tape::new(), event: Vec::new(), batch };
+    let sealing = Sealing { contract, keys, now, schemas, looking: Looking::default(), event: Vec::new(), batch };
     let (count, refused) = sealing.all(events)?;
     Ok(SealedBatch { count, bytes, refused })
 }
@@ -363,7 +367,7 @@ struct Sealing<'a> {
     keys: &'a BatchKeys,
     now: Timestamp,
     schemas: Schemas,
-    tape: Tape,
+    looking: Looking,
     /// The sealed event at hand.
     event: Vec<u8>,
     batch: BatchWriter<'a>,
@@ -394,7 +398,11 @@ impl Sealing<'_> {
             Ok(split) => split,
             Err(refused) => return Ok(Err(refused)),
         };
-        let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
+        let contract = match self.schemas.contract(schema)? {
+            Ok(contract) => contract,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let verdict = contract.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;
         if verdict.is_ok() {
             let mut around = KeyAndHeaders::default();
             Envelope::name_schema(&mut around, schema);
@@ -407,6 +415,7 @@ impl Sealing<'_> {
     fn record(&mut self, events: &Events, index: usize, place: &RecordPlace) -> Result<Verdict> {
         self.event.clear();
         let mut schema = None;
+        let mut contract = None;
         if !place.is_tombstone {
             let event = match self.schemas.split(events.get(index)) {
                 Ok((named, event)) => {
@@ -415,17 +424,23 @@ impl Sealing<'_> {
                 }
                 Err(refused) => return Ok(Err(refused)),
             };
-            let verdict = self.contract.check_and_seal(&mut self.tape, event, self.keys, self.now, &mut self.event)?;
+            let held_to = match self.schemas.contract(schema)? {
+                Ok(held_to) => held_to,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let verdict = held_to.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;
             if verdict.is_err() {
                 return Ok(verdict);
             }
+            contract = Some(held_to);
         }
         let text = |range: &std::ops::Range<usize>| events.body.get(range.clone()).unwrap_or_default();
         let headers: Vec<Header<'_>> =
             place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
         let around = Around { key: place.key.as_ref().map(text), headers: &headers };
-        let CompiledContract { envelope, tagger, .. } = self.contract;
-        match envelope.seal(&mut self.tape, &around, &self.event, tagger, self.keys)? {
+        // One number says what cut all parts of a record.
+        let CompiledContract { envelope, tagger, .. } = contract.as_deref().unwrap_or(self.contract);
+        match envelope.seal(&mut self.looking.tape, &around, &self.event, tagger, self.keys)? {
             Ok(mut stored) => {
                 Envelope::name_schema(&mut stored, schema);
                 self.batch.push(place.time, &stored, (!place.is_tombstone).then_some(&*self.event))?;

@@ -13,13 +13,14 @@ use tradelane_model::view::{Action, ViewSpec};
 use tradelane_model::{Class, Contract, ContractId, ErrorCode, GrantId, Model, OrgId, ProductId, Timestamp, codes};
 use tradelane_policy::{QualityRule, Reader as ReaderFacts, RowFilter, RuleOutcome};
 use tradelane_schema::Schema;
-use tradelane_seal::{ProductContext, Rules, SealError, SubjectTagger, View, ViewKeys, view_schema};
-use tradelane_tape::{Doc, Limits, Tape};
+use tradelane_seal::{Located, ProductContext, Rules, SealError, SubjectTagger, View, ViewKeys, view_schema};
+use tradelane_tape::{Doc, Limits};
 
 use crate::Hub;
 use crate::envelope::{Envelope, EnvelopeView};
 use crate::error::{HubError, Place, Result};
 use crate::keyring::BatchKeys;
+use crate::native::{Cut, Looking, NativeContract};
 
 /// The most places that one bad event is described by.
 const MAX_PLACES: usize = 20;
@@ -32,6 +33,8 @@ pub(crate) struct CompiledContract {
     pub(crate) rules: Arc<Rules>,
     pub(crate) product: ProductContext,
     schema: Option<Schema>,
+    /// The schema of the events' own encoding, if they are not JSON.
+    pub(crate) native: Option<NativeContract>,
     quality: Vec<CompiledQuality>,
     pub(crate) tagger: SubjectTagger,
     pub(crate) envelope: Arc<Envelope>,
@@ -50,19 +53,16 @@ impl CompiledContract {
     /// Parses, checks and seals one event, appending it to `out`: the life of an event up to the log.
     pub(crate) fn check_and_seal(
         &self,
-        tape: &mut Tape,
+        looking: &mut Looking,
         event: &[u8],
         keys: &BatchKeys,
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
-        if self.contract.native.is_some() {
-            let message = "this release does not store events of this format".to_owned();
-            return Ok(Err((
-                codes::BINARY_PRODUCT,
-                vec![Place { pointer: String::new(), rule: "format".into(), message }],
-            )));
+        if let Some(native) = &self.native {
+            return self.check_and_seal_binary(native, looking, event, keys, now, out);
         }
+        let tape = &mut looking.tape;
         let doc = match tape.parse(event, &Limits::EVENT) {
             Ok(doc) => doc,
             Err(error) => {
@@ -82,12 +82,8 @@ impl CompiledContract {
                 return Ok(Err((error.code(), vec![place])));
             }
         };
-        // Data of a person whom nobody can name could never be erased with them.
-        if located.is_unattributed() {
-            let message = "a field that belongs to a person has no subject: the member that the contract names as the \
-                           person's identity is missing, or is neither text nor a number";
-            let place = Place { pointer: String::new(), rule: "subject".into(), message: message.into() };
-            return Ok(Err((codes::CONTRACT_VIOLATION, vec![place])));
+        if let Some(refused) = unattributed(&located) {
+            return Ok(Err(refused));
         }
         match located.seal(&self.product, &keys.log_key, keys, out) {
             Ok(()) => Ok(Ok(())),
@@ -113,6 +109,24 @@ impl CompiledContract {
                 return Err((codes::EPCIS_INVALID, vec![place]));
             }
         }
+        self.check_schema(doc)?;
+        self.check_rules(doc, now)
+    }
+
+    /// Does a binary event, shown as JSON, keep what the contract says beyond its encoding's schema?
+    pub(crate) fn check_binary(&self, doc: Doc<'_>, is_held_to_json: bool, now: Timestamp) -> Verdict {
+        if is_held_to_json {
+            self.check_schema(doc)?;
+        }
+        self.check_rules(doc, now)
+    }
+
+    /// Does the contract have quality rules that refuse events?
+    pub(crate) fn has_rules(&self) -> bool {
+        self.quality.iter().any(|quality| quality.refuses)
+    }
+
+    fn check_schema(&self, doc: Doc<'_>) -> Verdict {
         if let Some(schema) = &self.schema
             && !schema.is_valid(doc.root())
         {
@@ -121,6 +135,10 @@ impl CompiledContract {
                 |v: tradelane_schema::Violation| Place { pointer: v.instance_path, rule: v.rule, message: v.message };
             return Err((codes::CONTRACT_VIOLATION, violations.into_iter().map(place).collect()));
         }
+        Ok(())
+    }
+
+    fn check_rules(&self, doc: Doc<'_>, now: Timestamp) -> Verdict {
         for quality in self.quality.iter().filter(|quality| quality.refuses) {
             if quality.rule.evaluate(doc.root(), now) != RuleOutcome::Holds {
                 let message = "the event fails this quality rule of its contract".to_owned();
@@ -130,6 +148,14 @@ impl CompiledContract {
         }
         Ok(())
     }
+}
+
+/// Data of a person whom nobody can name could never be erased with them.
+pub(crate) fn unattributed(located: &Located<'_>) -> Option<(ErrorCode, Vec<Place>)> {
+    let message = "a field that belongs to a person has no subject: the member that the contract names as the \
+                   person's identity is missing, or is neither text nor a number";
+    let place = || Place { pointer: String::new(), rule: "subject".into(), message: message.into() };
+    located.is_unattributed().then(|| (codes::CONTRACT_VIOLATION, vec![place()]))
 }
 
 pub(crate) fn epcis_place(violation: tradelane_epcis::Violation) -> Place {
@@ -145,6 +171,7 @@ pub(crate) fn compile_contract(contract: &Contract) -> Result<(Option<Schema>, R
         _ => Some(Schema::compile(&contract.json_schema).map_err(|error| invalid(error.to_string()))?),
     };
     let rules = Rules::compile(&contract.shape, 1).map_err(|error| invalid(error.to_string()))?;
+    NativeContract::compile(contract, contract)?;
     let quality = contract.quality.iter().map(|rule| {
         QualityRule::compile(&rule.expression).map_err(|error| {
             HubError::new(codes::FILTER_INVALID, format!("contract {}, rule {}: {error}", contract.id, rule.name))
@@ -184,8 +211,8 @@ pub(crate) struct GrantView {
     by_revision: Mutex<HashMap<u32, Arc<View>>>,
     envelopes: Mutex<HashMap<u32, Arc<EnvelopeView>>>,
     pub(crate) filter: Option<GrantFilter>,
-    /// The id of its schema, once it was asked for.
-    pub(crate) schema: Mutex<Option<u32>>,
+    /// The ids of its schemas by revision, once they were asked for.
+    pub(crate) schemas: Mutex<HashMap<u32, u32>>,
     /// Does it show the owner everything?
     pub(crate) is_owners: bool,
     /// Equal digests render equal bytes.
@@ -272,9 +299,18 @@ impl Hub {
         self.contract_at(&model, product, revision)
     }
 
-    fn contract_at(&self, model: &Model, product: &ProductId, revision: u32) -> Result<Arc<CompiledContract>> {
+    /// The contract as an event was cut by it: `revision` is a [`Cut`]'s number, which without a schema from an earlier
+    /// revision is the number of the revision.
+    pub(crate) fn contract_at(
+        &self,
+        model: &Model,
+        product: &ProductId,
+        revision: u32,
+    ) -> Result<Arc<CompiledContract>> {
         let history = model.contract_of(product).ok_or_else(HubError::not_found)?;
-        let contract = history.at(revision).ok_or_else(HubError::not_found)?;
+        let cut = Cut::of(revision);
+        let contract = history.at(cut.revision).ok_or_else(HubError::not_found)?;
+        let written = history.at(cut.schema()).ok_or_else(HubError::not_found)?;
         let key = (contract.id.clone(), revision, product.clone());
         if let Some(compiled) = read(&self.inner().views.contracts, &key) {
             return Ok(compiled);
@@ -298,6 +334,7 @@ impl Hub {
             rules: Arc::new(rules),
             product: ProductContext::new(history.owner.as_str(), product.as_str()),
             schema,
+            native: NativeContract::compile(written, contract)?,
             quality: quality.collect(),
             tagger: self.inner().keyring.tagger(&history.owner),
             envelope,
@@ -331,7 +368,7 @@ impl Hub {
             by_revision: Mutex::default(),
             envelopes: Mutex::default(),
             filter,
-            schema: Mutex::default(),
+            schemas: Mutex::default(),
             is_owners: false,
             digest,
             stream: grant.product.as_str().into(),
@@ -372,7 +409,6 @@ impl Hub {
         let digest = digest(&current, &spec, None, None);
         let stream = product.as_str().into();
         let (by_revision, envelopes) = (Mutex::default(), Mutex::default());
-        let schema = Mutex::default();
         let view = GrantView {
             current,
             spec,
@@ -380,7 +416,7 @@ impl Hub {
             by_revision,
             envelopes,
             filter: None,
-            schema,
+            schemas: Mutex::default(),
             is_owners: true,
             digest,
             stream,
@@ -440,7 +476,10 @@ impl Hub {
         let event = self.contract_at(&self.model(), product, revision)?;
         let view = View::compile(&event.rules, &grant.current.rules, spec, keys.clone())
             .map_err(|error| HubError::of(error.code()).because(error))?;
-        let view = Arc::new(view);
+        let view = Arc::new(match &event.native {
+            Some(native) => view.of_binary(native.codec.clone()),
+            None => view,
+        });
         compiled.insert(revision, view.clone());
         Ok(view)
     }

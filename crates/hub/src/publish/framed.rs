@@ -1,26 +1,63 @@
 //! Events behind the prefix that a registry's serializers write: the id of a schema, which must be one of the product's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tradelane_model::registry::Registry;
-use tradelane_model::{OrgId, ProductId, codes};
+use tradelane_model::{ProductId, codes};
 use tradelane_registry::wire::{Framed, split};
 
-use crate::error::Place;
-use crate::views::Verdict;
+use crate::Hub;
+use crate::error::{Place, Result};
+use crate::views::{CompiledContract, Verdict};
 
 /// The schemas that events of a product may be written with, looked up when the first one names any.
 pub(super) struct Schemas {
+    hub: Hub,
     registry: Arc<Registry>,
-    owner: OrgId,
+    contract: Arc<CompiledContract>,
     product: ProductId,
     ids: Option<BTreeSet<u32>>,
+    /// By id, what events in a binary encoding are cut by.
+    contracts: HashMap<u32, Option<Arc<CompiledContract>>>,
 }
 
 impl Schemas {
-    pub(super) fn of(registry: &Arc<Registry>, owner: &OrgId, product: &ProductId) -> Self {
-        Self { registry: registry.clone(), owner: owner.clone(), product: product.clone(), ids: None }
+    pub(super) fn of(hub: &Hub, contract: &Arc<CompiledContract>, product: &ProductId) -> Self {
+        Self {
+            hub: hub.clone(),
+            registry: hub.model().registry.clone(),
+            contract: contract.clone(),
+            product: product.clone(),
+            ids: None,
+            contracts: HashMap::new(),
+        }
+    }
+
+    /// The contract that an event is held to. One in a binary encoding must name a schema that the contract has.
+    pub(super) fn contract(&mut self, schema: Option<u32>) -> Result<Verdict<Arc<CompiledContract>>> {
+        if self.contract.native.is_none() {
+            return Ok(Ok(self.contract.clone()));
+        }
+        let refused = |message: &str| {
+            let place = Place { pointer: String::new(), rule: "schema-id".into(), message: message.to_owned() };
+            Ok(Err((codes::SCHEMA_ID_UNKNOWN, vec![place])))
+        };
+        let Some(id) = schema else {
+            return refused("an event in a binary encoding names its schema: a zero byte, and the id in four bytes");
+        };
+        let known = match self.contracts.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.hub.contract_for(&self.contract, &self.product, id)?;
+                self.contracts.insert(id, found.clone());
+                found
+            }
+        };
+        match known {
+            Some(contract) => Ok(Ok(contract)),
+            None => refused("no revision of the product's contract has the schema of this id"),
+        }
     }
 
     /// The schema that an event names, and the event itself.
@@ -33,8 +70,8 @@ impl Schemas {
             Framed::Plain(event) => Ok((None, event)),
             Framed::Cut => refused("the record ends inside of the prefix that names its schema"),
             Framed::Named(id, event) => {
-                let Self { registry, owner, product, ids } = self;
-                let ids = ids.get_or_insert_with(|| registry.value_ids(owner, product));
+                let Self { registry, contract, product, ids, .. } = self;
+                let ids = ids.get_or_insert_with(|| registry.value_ids(&contract.owner, product));
                 if ids.contains(&id) {
                     Ok((Some(id), event))
                 } else {

@@ -10,7 +10,7 @@ use quick_cache::Weighter;
 use tradelane_model::{Class, Timestamp, codes};
 use tradelane_records::{Batch, BatchHead, Decompressor};
 use tradelane_registry::wire;
-use tradelane_seal::{ClassSet, Header, OpenedEvent, Scratch, View, Withheld};
+use tradelane_seal::{ClassSet, Encoding, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
 
@@ -345,7 +345,12 @@ impl<'a, O: Output> Rendering<'a, O> {
             Err(reason) => return Ok(Err(reason)),
         };
         let (keys, scratch) = (self.keys, &mut self.scratch);
-        let render = |out: &mut Vec<u8>| views.event.render(event, keys, scratch, out).map(|done| done.classes);
+        // Listeners that carry text show binary events as JSON.
+        let is_text = views.envelope.is_none();
+        let render = |out: &mut Vec<u8>| match is_text {
+            true => views.event.render_json(event, keys, scratch, out).map(|done| done.classes),
+            false => views.event.render(event, keys, scratch, out).map(|done| done.classes),
+        };
         let schema = views.envelope.as_ref().and_then(|_| record.schema()).map(|writer| views.schema.unwrap_or(writer));
         let classes = match self.output.event(Place { offset, record, around, schema }, render)? {
             Ok(classes) => classes,
@@ -388,7 +393,11 @@ impl<'a, O: Output> Rendering<'a, O> {
     fn passes(&mut self, event: &OpenedEvent<'_>, view: Option<&View>) -> std::result::Result<bool, Withheld> {
         let (Some(view), Some(filter)) = (view, &self.reader.view.filter) else { return Ok(true) };
         self.filtered.clear();
-        view.render(event, self.keys, &mut self.scratch, &mut self.filtered)?;
+        let shown = view.render_json(event, self.keys, &mut self.scratch, &mut self.filtered)?;
+        // Something that stands for an erased value is nothing to decide by.
+        if event.encoding() != Encoding::Json && shown.erased > 0 {
+            return Ok(false);
+        }
         let Ok(doc) = self.tape.parse(&self.filtered, &Limits::DOCUMENT) else { return Err(Withheld::Unclassifiable) };
         Ok(filter.filter.evaluate(doc.root(), &filter.reader, self.now).admits())
     }

@@ -4,13 +4,14 @@
 use std::sync::{Arc, PoisonError};
 
 use tradelane_model::registry::{self as model, SchemaKind, SchemaText};
-use tradelane_model::{Grant, ProductId, codes};
+use tradelane_model::{Contract, Grant, ProductId, ViewSpec, codes};
 
 use super::{SchemaRecord, WhichVersion};
 use crate::Hub;
 use crate::authorize::{Act, On};
 use crate::doorway::Caller;
 use crate::error::{HubError, Result};
+use crate::native::{self, Cut};
 use crate::views::{GrantView, schema_of_view};
 
 /// What is said of events that were sealed under an earlier revision: both revisions decide what is shown of them.
@@ -23,13 +24,17 @@ impl Hub {
         if view.is_owners {
             return None;
         }
-        if revision != view.current.revision {
+        let revision = Cut::of(revision).schema();
+        if view.current.native.is_none() && revision != view.current.revision {
             return Some(id_of(EARLIER));
         }
-        let mut known = view.schema.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(*known.get_or_insert_with(|| {
-            let schema = schema_of_view(&view.current.contract, &view.spec);
-            schema.map_or_else(|_| id_of(EARLIER), |schema| id_of(&schema.to_string()))
+        let mut known = view.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(*known.entry(revision).or_insert_with(|| {
+            let model = self.model();
+            let history = model.contracts.get(&view.current.contract.id);
+            let contract = history.and_then(|history| history.at(revision));
+            let text = contract.and_then(|contract| text_of(contract, &view.spec).ok());
+            text.map_or_else(|| id_of(EARLIER), |text| id_of(&text.text))
         }))
     }
 
@@ -45,8 +50,9 @@ impl Hub {
             WhichVersion::Number(number) => number,
         };
         let contract = history.at(version).ok_or_else(|| HubError::of(codes::SCHEMA_VERSION_UNKNOWN))?;
-        let text = schema_of_view(contract, &grant.conditions.view)?.to_string();
-        Ok(SchemaRecord { id: id_of(&text), schema: schema(text), subject: model::value_subject(product), version })
+        let schema = text_of(contract, &grant.conditions.view)?;
+        let (id, subject) = (id_of(&schema.text), model::value_subject(product));
+        Ok(SchemaRecord { id, schema: Arc::new(schema), subject, version })
     }
 
     /// Products of others that the caller reads, each with the grant.
@@ -65,7 +71,7 @@ impl Hub {
             let revisions = self.revisions(&grant.product).ok()?;
             if id == id_of(EARLIER) && revisions > 1 {
                 let subject = model::value_subject(&grant.product);
-                return Some(SchemaRecord { subject, version: 1, id, schema: schema(EARLIER.to_owned()) });
+                return Some(SchemaRecord { subject, version: 1, id, schema: Arc::new(earlier()) });
             }
             let mut all = (1..=revisions).rev();
             all.find_map(|revision| {
@@ -76,8 +82,17 @@ impl Hub {
     }
 }
 
-fn schema(text: String) -> Arc<SchemaText> {
-    Arc::new(SchemaText { kind: SchemaKind::Json, text, references: Vec::new() })
+fn earlier() -> SchemaText {
+    SchemaText { kind: SchemaKind::Json, text: EARLIER.to_owned(), references: Vec::new() }
+}
+
+/// The schema of a view: in the language of the events' own encoding, or JSON Schema.
+fn text_of(contract: &Contract, spec: &ViewSpec) -> Result<SchemaText> {
+    let schema = |kind, text| SchemaText { kind, text, references: Vec::new() };
+    match native::view_schema(contract, spec)? {
+        Some(text) => Ok(schema(SchemaKind::Json, text)),
+        None => Ok(schema(SchemaKind::Json, schema_of_view(contract, spec)?.to_string())),
+    }
 }
 
 /// Thirty bits of the schema's digest, above all ids that are registered. A consumer has few views, and only its own count.

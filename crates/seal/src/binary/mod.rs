@@ -7,6 +7,7 @@
 mod agree;
 mod locate;
 mod mask;
+mod readers;
 mod splice;
 
 use tradelane_encodings::avro::Schema;

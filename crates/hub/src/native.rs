@@ -1,0 +1,217 @@
+//! Events in a binary encoding: which schema they were written with, whether they keep their contract, and what their
+//! readers are told of their schema.
+//!
+//! An event names the schema that its producer used. It must be one that the contract has, now or in an earlier revision,
+//! so that what was stored can be read for as long as the contract is there, whatever becomes of the registry. The event
+//! is cut by the rules of the current revision all the same: a producer that has not moved to the newest schema yet does
+//! not escape a stricter class. The number that says which revision cut an event therefore says both ([`Cut`]).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tradelane_encodings::avro::Schema;
+use tradelane_encodings::{Limits, Tree};
+use tradelane_model::registry::{Registry, SchemaReference};
+use tradelane_model::{Contract, OrgId, ProductId, Timestamp, ViewSpec, codes};
+use tradelane_seal::{Codec, SealError};
+use tradelane_tape::Tape;
+
+use crate::Hub;
+use crate::error::{HubError, Place, Result};
+use crate::keyring::BatchKeys;
+use crate::views::{CompiledContract, Verdict};
+
+/// The revision whose rules cut an event, and how many revisions before it the one is whose schema the event is written
+/// in. As a number: the revision in the lower 20 bits, the distance in the upper 12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    pub(crate) revision: u32,
+    pub(crate) back: u32,
+}
+
+const REVISION_BITS: u32 = 20;
+
+impl Cut {
+    pub(crate) fn of(number: u32) -> Self {
+        Self { revision: number & ((1 << REVISION_BITS) - 1), back: number >> REVISION_BITS }
+    }
+
+    /// None: more revisions than can be told apart.
+    pub(crate) fn number(self) -> Option<u32> {
+        let fits = self.revision < 1 << REVISION_BITS && self.back < 1 << (32 - REVISION_BITS);
+        fits.then_some(self.revision | self.back << REVISION_BITS)
+    }
+
+    /// The revision whose schema the event is written in.
+    pub(crate) fn schema(self) -> u32 {
+        self.revision.saturating_sub(self.back)
+    }
+}
+
+/// A contract whose events have a schema of their own encoding, compiled.
+pub(crate) struct NativeContract {
+    pub(crate) codec: Arc<Codec>,
+    /// Must events be shown to the JSON Schema of the contract? Not if its types are all that it demands and the encoding
+    /// keeps to them anyway.
+    pub(crate) is_held_to_json: bool,
+    /// What the schema means, as [`Codec::canonical`] has it.
+    canonical: String,
+}
+
+impl NativeContract {
+    /// Compiles the schema that `written` carries, for events that keep the contract `rules`. None: they are JSON.
+    pub(crate) fn compile(written: &Contract, rules: &Contract) -> Result<Option<Self>> {
+        let invalid = |what: String| HubError::new(codes::CONTRACT_INVALID, format!("contract {}: {what}", rules.id));
+        let Some(native) = &written.native else { return Ok(None) };
+        let codec = Codec::compile(native).map_err(|error| invalid(error.to_string()))?;
+        let is_own = std::ptr::eq(written, rules);
+        let is_implied = match codec.agree(&rules.shape) {
+            Ok(agreement) => agreement.is_implied,
+            Err((place, reason)) if is_own => return Err(invalid(format!("{place}: {reason}"))),
+            // An earlier schema need not have what the current contract names.
+            Err(_) => false,
+        };
+        let says_more = rules.text.contains("logicalTypeOptions") || rules.text.contains("jsonSchema");
+        let canonical = codec.canonical();
+        Ok(Some(Self { codec: Arc::new(codec), is_held_to_json: says_more || !is_implied, canonical }))
+    }
+}
+
+/// The buffers in which events are looked at.
+#[derive(Default)]
+pub(crate) struct Looking {
+    pub(crate) tape: Tape,
+    tree: Tree,
+    text: Vec<u8>,
+}
+
+impl CompiledContract {
+    /// The life of a binary event up to the log: walked once, checked, located, sealed into `out`.
+    pub(crate) fn check_and_seal_binary(
+        &self,
+        native: &NativeContract,
+        looking: &mut Looking,
+        event: &[u8],
+        keys: &BatchKeys,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) -> Result<Verdict> {
+        let Looking { tape, tree, text } = looking;
+        let refused = |code, rule: &str, message: String| {
+            Ok(Err((code, vec![Place { pointer: String::new(), rule: rule.into(), message }])))
+        };
+        if let Err(error) = native.codec.walk(event, &Limits::EVENT, tree) {
+            return refused(codes::ENCODING_INVALID, "encoding", error.to_string());
+        }
+        if native.is_held_to_json || self.has_rules() {
+            text.clear();
+            let written = native.codec.write_json(event, tree, text);
+            let doc = written.ok().and_then(|()| tape.parse(text, &tradelane_tape::Limits::DOCUMENT).ok());
+            let Some(doc) = doc else {
+                return refused(codes::TOO_LARGE, "json", "the event is too large to be held to its contract".into());
+            };
+            if let Err(refused) = self.check_binary(doc, native.is_held_to_json, now) {
+                return Ok(Err(refused));
+            }
+        }
+        let located = match self.rules.locate_binary(&native.codec, event, tree, &self.tagger) {
+            Ok(located) => located,
+            Err(error) => return refused(error.code(), "locate", error.to_string()),
+        };
+        if let Some(refused) = crate::views::unattributed(&located) {
+            return Ok(Err(refused));
+        }
+        match located.seal(&self.product, &keys.log_key, keys, out) {
+            Ok(()) => Ok(Ok(())),
+            Err(error @ SealError::TooLarge) => refused(error.code(), "seal", error.to_string()),
+            Err(error) => Err(HubError::of(error.code()).because(error).retry(1)),
+        }
+    }
+}
+
+/// What registered schemas mean, by their ids, which never mean another. None: not a schema that events can be held to.
+#[derive(Default)]
+pub(crate) struct Meanings(Mutex<HashMap<u32, Option<Arc<str>>>>);
+
+/// The most meanings that are remembered; beyond, all are worked out again.
+const MAX_MEANINGS: usize = 4_096;
+/// The most schemas that one refers to.
+const MAX_REFERENCES: usize = 128;
+
+impl Meanings {
+    fn of(&self, registry: &Registry, id: u32) -> Option<Arc<str>> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&id) {
+            return known.clone();
+        }
+        let meaning = meaning(registry, id);
+        let mut known = lock();
+        if known.len() >= MAX_MEANINGS {
+            known.clear();
+        }
+        known.insert(id, meaning.clone());
+        meaning
+    }
+}
+
+fn meaning(registry: &Registry, id: u32) -> Option<Arc<str>> {
+    let registered = registry.schema(id)?;
+    let mut known = Vec::new();
+    referred(registry, &registered.owner, &registered.schema.references, &mut known)?;
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    Schema::parse_with(&registered.schema.text, &known).ok().map(|schema| schema.canonical().into())
+}
+
+/// The texts of what a schema refers to, each after those that it refers to itself.
+fn referred(registry: &Registry, owner: &OrgId, list: &[SchemaReference], known: &mut Vec<String>) -> Option<()> {
+    for reference in list {
+        let version = registry.subject(owner, &reference.subject)?.version(reference.version)?.id;
+        let schema = &registry.schema(version)?.schema;
+        if known.contains(&schema.text) {
+            continue;
+        }
+        // Versions only ever refer to such as were there before them: this ends.
+        referred(registry, owner, &schema.references, known)?;
+        known.push(schema.text.clone());
+        if known.len() > MAX_REFERENCES {
+            return None;
+        }
+    }
+    Some(())
+}
+
+impl Hub {
+    /// The contract for an event that names that schema. None: no revision of the contract has it.
+    pub(crate) fn contract_for(
+        &self,
+        current: &Arc<CompiledContract>,
+        product: &ProductId,
+        schema: u32,
+    ) -> Result<Option<Arc<CompiledContract>>> {
+        let model = self.model();
+        let Some(meaning) = self.inner().meanings.of(&model.registry, schema) else { return Ok(None) };
+        let has_it =
+            |contract: &CompiledContract| contract.native.as_ref().is_some_and(|native| *native.canonical == *meaning);
+        if has_it(current) {
+            return Ok(Some(current.clone()));
+        }
+        let revision = Cut::of(current.revision).revision;
+        for back in 1..revision {
+            let Some(number) = (Cut { revision, back }).number() else { break };
+            let earlier = self.contract_at(&model, product, number)?;
+            if has_it(&earlier) {
+                return Ok(Some(earlier));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The schema of a view of events that are written in a revision's schema, in their encoding's own language. None: they
+/// are JSON.
+pub(crate) fn view_schema(contract: &Contract, spec: &ViewSpec) -> Result<Option<String>> {
+    let Some(native) = &contract.native else { return Ok(None) };
+    let codec = Codec::compile(native).map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error))?;
+    // A view may name what an earlier revision did not have yet; then nothing is remarked.
+    Ok(Some(codec.view_schema(&contract.shape, spec).unwrap_or_else(|_| codec.plain_schema())))
+}
