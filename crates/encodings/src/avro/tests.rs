@@ -1,3 +1,5 @@
+//! Avro schemas and events: what is taken, what is refused, what is shown.
+
 use super::*;
 use crate::{Limits, Tree, varint};
 
