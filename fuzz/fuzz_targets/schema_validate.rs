@@ -23,7 +23,8 @@ fuzz_target!(|input: &[u8]| {
     let schema_text = schema_value.to_string();
     for violation in &violations {
         assert!(violation.instance_path.is_empty() || violation.instance_path.starts_with('/'));
-        for node in (0..doc.node_count()).filter_map(|index| doc.node(index)).filter(|node| node.kind() == Kind::String) {
+        for node in (0..doc.node_count()).filter_map(|index| doc.node(index)).filter(|node| node.kind() == Kind::String)
+        {
             // Long enough that it cannot be part of our own words by chance.
             let text = node.as_str().unwrap_or_default();
             if text.len() >= 16 && !schema_text.contains(&*text) {

@@ -43,7 +43,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         shape.add_rule(&FieldRule { at, class: Class::named(class), subject: None });
     }
     let rules = Arc::new(Rules::compile(&shape, 1).expect("compiles"));
-    let actions = [Action::Reveal, Action::Redact, Action::Pseudonym, Action::Token, Action::Partial { first: 1, last: 1 }];
+    let actions =
+        [Action::Reveal, Action::Redact, Action::Pseudonym, Action::Token, Action::Partial { first: 1, last: 1 }];
     let views = actions.map(|action| {
         let classes = ["confidential", "pii"].map(|name| (Class::named(name).expect("a class"), action.clone()));
         let spec = ViewSpec { classes: classes.into(), ..ViewSpec::default() };

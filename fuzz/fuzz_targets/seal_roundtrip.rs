@@ -46,7 +46,14 @@ struct World {
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let mut shape = Shape::default();
-    let rules = [("/a", "internal"), ("/b", "pii"), ("/c/*", "confidential"), ("/d/{}", "pii"), ("/e/a", "public"), ("/e/b", "pii")];
+    let rules = [
+        ("/a", "internal"),
+        ("/b", "pii"),
+        ("/c/*", "confidential"),
+        ("/d/{}", "pii"),
+        ("/e/a", "public"),
+        ("/e/b", "pii"),
+    ];
     for (at, class) in rules {
         let at = Pattern::parse(at).expect("a pattern");
         let subject = (class == "pii").then(|| Pattern::parse("/a").expect("a pattern"));
@@ -58,7 +65,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         View::compile(&rules, &rules, spec, keys).expect("compiles")
     };
     let reveal = view(&ViewSpec::reveal_all(shape.classes()));
-    let actions = [Action::Drop, Action::Redact, Action::Pseudonym, Action::Token, Action::Partial { first: 1, last: 1 }];
+    let actions =
+        [Action::Drop, Action::Redact, Action::Pseudonym, Action::Token, Action::Partial { first: 1, last: 1 }];
     let others = actions.map(|action| {
         let classes = ["confidential", "pii"].map(|name| (Class::named(name).expect("a class"), action.clone()));
         view(&ViewSpec { classes: classes.into(), ..ViewSpec::default() })

@@ -25,16 +25,19 @@ use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 
+/// How many versions are put in normal form to find an equal one, the newest first.
+const MAX_NORMALIZED: usize = 50;
+
 /// A schema as somebody sends it.
 #[derive(Debug, Clone, Default)]
 pub struct NewSchema {
-    /// What it is written in, as clients say it: `JSON`; nothing means Avro.
+    /// What it is written in, as clients say it: `AVRO`, `JSON` or `PROTOBUF`; nothing means Avro.
     pub kind: Option<String>,
     /// Its text.
     pub text: String,
     /// What it refers to.
     pub references: Vec<SchemaReference>,
-    /// Put its members in the order of their names.
+    /// Put it in the one form that schemas have that mean the same.
     pub normalize: bool,
 }
 
@@ -154,6 +157,12 @@ impl Hub {
         self.audited(hub_leaf(self.now(), caller, SCHEMA), schema).await
     }
 
+    /// A schema that the caller was shown, in the form that some deserializers ask for: Protobuf as the base64 of its
+    /// descriptor, others as they are. What it refers to is looked for among the caller's own.
+    pub async fn serialized_schema(&self, caller: &Caller, schema: Arc<SchemaText>) -> Result<Arc<SchemaText>> {
+        check::serialized(&self.model().registry.clone(), &caller.organization.id, schema).await
+    }
+
     /// The subjects and versions that have the schema of an id.
     pub async fn schema_uses(&self, caller: &Caller, id: u32, deleted: bool) -> Result<Audited<Vec<(String, u32)>>> {
         let unknown = || HubError::of(codes::SCHEMA_UNKNOWN);
@@ -183,28 +192,28 @@ impl Hub {
     ) -> Result<Audited<SchemaRecord>> {
         let sight = self.sight(caller, subject)?;
         let normalize = new.normalize;
-        let schema = check::text(new)?;
-        let unknown = || HubError::of(codes::SCHEMA_UNKNOWN);
-        let same = |other: &SchemaText| {
-            let normal = |text: &str| tradelane_registry::canonical(text, true).ok();
-            *other == schema
-                || (normalize && other.references == schema.references && normal(&other.text) == normal(&schema.text))
-        };
-        let record = match &sight {
+        let registry = self.model().registry.clone();
+        let owner = &caller.organization.id;
+        let schema = check::text(&registry, owner, new).await?;
+        let mut candidates = match &sight {
             Sight::Own { .. } => {
-                let registry = self.model().registry.clone();
                 let found = own_subject(&registry, caller, subject, deleted)?;
-                let candidates = found.versions.iter().rev().filter(|version| deleted || !version.deleted);
-                let mut records = candidates.filter_map(|version| record(&registry, subject, version).ok());
-                records.find(|record| same(&record.schema)).ok_or_else(unknown)?
+                let versions = found.versions.iter().rev().filter(|version| deleted || !version.deleted);
+                versions.filter_map(|version| record(&registry, subject, version).ok()).collect()
             }
             Sight::View { product, grant } => {
                 let revisions = (1..=self.revisions(product)?).rev();
-                let mut records = revisions
-                    .filter_map(|revision| self.view_version(product, grant, WhichVersion::Number(revision)).ok());
-                records.find(|record| same(&record.schema)).ok_or_else(unknown)?
+                let version = |revision| self.view_version(product, grant, WhichVersion::Number(revision)).ok();
+                revisions.filter_map(version).collect::<Vec<SchemaRecord>>()
             }
         };
+        let mut place = candidates.iter().position(|record| *record.schema == schema);
+        if place.is_none() && normalize {
+            let texts = candidates.iter().take(MAX_NORMALIZED).map(|record| record.schema.clone()).collect();
+            place = check::same_when_normal(&registry, owner, &schema, texts).await?;
+        }
+        let place = place.ok_or_else(|| HubError::of(codes::SCHEMA_UNKNOWN))?;
+        let record = candidates.swap_remove(place);
         self.audited(self.schema_leaf(caller, &sight), record).await
     }
 

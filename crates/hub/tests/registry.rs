@@ -271,3 +271,73 @@ async fn what_was_registered_is_there_after_a_restart() {
     let seen = hub.schema_version(&near, SUBJECT, WhichVersion::Latest, false).await.unwrap();
     assert!(seen.value().id >= FIRST_VIEW_ID);
 }
+
+const ADDRESS: &str =
+    r#"{"type":"record","name":"Address","namespace":"acme","fields":[{"name":"city","type":"string"}]}"#;
+
+fn written_in(kind: &str, text: &str) -> NewSchema {
+    NewSchema { kind: Some(kind.into()), text: text.into(), ..NewSchema::default() }
+}
+
+fn reference(name: &str, subject: &str) -> Vec<SchemaReference> {
+    vec![SchemaReference { name: name.into(), subject: subject.into(), version: 1 }]
+}
+
+#[tokio::test]
+async fn avro_schemas_refer_to_types_of_others_and_follow_the_rules_of_resolution() {
+    let world = World::new().await;
+    let (hub, owner) = (&world.hub, &world.owner);
+    // A client that names no type means Avro.
+    hub.register_schema(owner, "address", NewSchema { text: ADDRESS.into(), ..NewSchema::default() }).await.unwrap();
+    let order = |more: &str| NewSchema {
+        references: reference("acme.Address", "address"),
+        ..written_in(
+            "AVRO",
+            &format!(
+                r#"{{"type":"record","name":"Order","namespace":"acme","fields":[{{"name":"to","type":"Address"}}{more}]}}"#
+            ),
+        )
+    };
+    let first = hub.register_schema(owner, SUBJECT, order("")).await.unwrap().into_parts().0;
+    assert_eq!((first.version, first.schema.kind.as_str()), (1, "AVRO"));
+    let told = hub.check_schema(owner, SUBJECT, None, order(r#",{"name":"qty","type":"int"}"#)).await.unwrap();
+    assert!(told.value()[0].contains("READER_FIELD_MISSING_DEFAULT_VALUE"), "{:?}", told.value());
+    assert!(told.value()[0].contains("'qty' at path '/fields/1' in the new schema"), "{:?}", told.value());
+    let second = order(r#",{"name":"qty","type":"int","default":0}"#);
+    assert_eq!(hub.register_schema(owner, SUBJECT, second.clone()).await.unwrap().value().version, 2);
+    refused(hub.delete_subject(owner, "address", false).await, codes::SCHEMA_IN_USE);
+    let unknown = NewSchema { references: Vec::new(), ..second.clone() };
+    refused(hub.register_schema(owner, SUBJECT, unknown).await, codes::SCHEMA_INVALID);
+    // The same schema in another order of members is found when it is put in normal form.
+    let turned =
+        r#"{"namespace":"acme","name":"Address","fields":[{"type":{"type":"string"},"name":"city"}],"type":"record"}"#;
+    let turned = |normalize| NewSchema { normalize, ..written_in("AVRO", turned) };
+    refused(hub.schema_lookup(owner, "address", turned(false), false).await, codes::SCHEMA_UNKNOWN);
+    assert_eq!(hub.schema_lookup(owner, "address", turned(true), false).await.unwrap().value().version, 1);
+    // Another language is no next version.
+    let told = hub.check_schema(owner, SUBJECT, None, json("{}")).await.unwrap();
+    assert!(told.value()[0].contains("SCHEMA_TYPE_CHANGED"), "{:?}", told.value());
+    refused(hub.register_schema(owner, "other", written_in("THRIFT", "x")).await, codes::SCHEMA_INVALID);
+}
+
+#[tokio::test]
+async fn protobuf_schemas_are_the_same_as_text_and_as_descriptor() {
+    let world = World::new().await;
+    let (hub, owner) = (&world.hub, &world.owner);
+    let text = "syntax = \"proto3\";\n// What is ordered.\nmessage Order { string id = 1; int32 qty = 2; }";
+    let first = hub.register_schema(owner, SUBJECT, written_in("PROTOBUF", text)).await.unwrap().into_parts().0;
+    let descriptor = hub.serialized_schema(owner, first.schema.clone()).await.unwrap();
+    let again = hub.register_schema(owner, SUBJECT, written_in("PROTOBUF", &descriptor.text)).await.unwrap();
+    assert_eq!((again.value().id, again.value().version), (first.id, 1), "{}", first.schema.text);
+    let narrowed = text.replace("int32 qty", "string qty");
+    let told = hub.check_schema(owner, SUBJECT, None, written_in("PROTOBUF", &narrowed)).await.unwrap();
+    assert!(told.value()[0].contains("FIELD_SCALAR_KIND_CHANGED") && told.value()[0].contains("#/Order/2"));
+    hub.register_schema(owner, "shared.proto", written_in("PROTOBUF", text)).await.unwrap();
+    let importing = "syntax = \"proto3\"; import \"shared.proto\"; message Box { Order order = 1; }";
+    refused(hub.register_schema(owner, "box", written_in("PROTOBUF", importing)).await, codes::SCHEMA_INVALID);
+    let importing =
+        NewSchema { references: reference("shared.proto", "shared.proto"), ..written_in("PROTOBUF", importing) };
+    let made = hub.register_schema(owner, "box", importing).await.unwrap().into_parts().0;
+    assert_eq!(hub.schema_referrers(owner, "shared.proto", WhichVersion::Latest).await.unwrap().value(), &[made.id]);
+    refused(hub.register_schema(owner, "bad", written_in("PROTOBUF", "message {")).await, codes::SCHEMA_INVALID);
+}

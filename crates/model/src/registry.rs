@@ -39,6 +39,29 @@ pub enum SchemaKind {
     /// JSON Schema.
     #[serde(rename = "JSON")]
     Json,
+    /// Apache Avro.
+    #[serde(rename = "AVRO")]
+    Avro,
+    /// Protocol Buffers.
+    #[serde(rename = "PROTOBUF")]
+    Protobuf,
+}
+
+impl SchemaKind {
+    /// All of them, by the names that clients use.
+    pub const ALL: [(&'static str, Self); 3] =
+        [("JSON", Self::Json), ("PROTOBUF", Self::Protobuf), ("AVRO", Self::Avro)];
+
+    /// The kind of that name; clients that name none mean Avro.
+    pub fn named(name: Option<&str>) -> Option<Self> {
+        let name = name.unwrap_or("AVRO");
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("JSON", |(name, _)| name)
+    }
 }
 
 /// A schema as it was registered. Two that are equal have one id within their organization.

@@ -5,46 +5,29 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::SchemaProblem;
+use crate::text::{self, MAX_DEPTH, Reference};
 
-/// The longest text of a schema, in bytes.
-const MAX_TEXT: usize = 256 << 10;
-/// The deepest nesting.
-const MAX_DEPTH: usize = 96;
-/// The most bytes of a schema with everything that it refers to.
-const MAX_ALL: usize = 1 << 20;
-/// The most references, the references' own included.
-const MAX_REFERENCES: usize = 128;
+mod diff;
+
+pub(crate) use diff::compare;
+
 /// How many references may follow upon another.
 const MAX_HOPS: usize = 64;
 
-/// Another schema, by the name that a schema calls it.
-#[derive(Debug, Clone)]
-pub struct Reference {
-    /// The name, as in `$ref`.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
 /// A schema and what it refers to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Schema {
+pub struct JsonSchema {
     root: Value,
     others: BTreeMap<String, Value>,
 }
 
-impl Schema {
+impl JsonSchema {
     /// Reads a schema and the schemas that it refers to, directly or through others.
     ///
     /// # Errors
     /// [`SchemaProblem`] if one of them is no JSON Schema, or if they are too large or too many.
     pub fn parse(text: &str, references: &[Reference]) -> Result<Self, SchemaProblem> {
-        if references.len() > MAX_REFERENCES {
-            return Err(SchemaProblem::TooLarge("128 references"));
-        }
-        if text.len() + references.iter().map(|reference| reference.text.len()).sum::<usize>() > MAX_ALL {
-            return Err(SchemaProblem::TooLarge("1 MiB with all that it refers to"));
-        }
+        text::bounded(text, references)?;
         let others = references.iter().map(|reference| Ok((reference.name.clone(), parse(&reference.text)?)));
         Ok(Self { root: parse(text)?, others: others.collect::<Result<_, SchemaProblem>>()? })
     }
@@ -117,24 +100,8 @@ impl Schema {
 }
 
 fn parse(text: &str) -> Result<Value, SchemaProblem> {
-    if text.len() > MAX_TEXT {
-        return Err(SchemaProblem::TooLarge("256 KiB of text"));
-    }
-    let syntax = |error: serde_json::Error| SchemaProblem::Syntax { line: error.line(), column: error.column() };
-    let value: Value = serde_json::from_str(text).map_err(syntax)?;
-    if depth(&value) > MAX_DEPTH {
-        return Err(SchemaProblem::TooLarge("96 levels"));
-    }
+    let value = text::json(text)?;
     if matches!(value, Value::Object(_) | Value::Bool(_)) { Ok(value) } else { Err(SchemaProblem::Kind) }
-}
-
-/// The parser does not nest deeper than 128 levels, so neither does this.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 /// A pointer in a fragment is percent-encoded.
@@ -175,7 +142,7 @@ fn anchored<'a>(value: &'a Value, anchor: &str, depth: usize) -> Option<&'a Valu
 ///
 /// # Errors
 /// [`SchemaProblem`] if it is no JSON Schema or too large.
-pub fn canonical(text: &str, normalize: bool) -> Result<String, SchemaProblem> {
+pub(crate) fn canonical(text: &str, normalize: bool) -> Result<String, SchemaProblem> {
     let mut value = parse(text)?;
     if normalize {
         value.sort_all_objects();
@@ -201,7 +168,7 @@ mod tests {
         assert!(canonical(&"[".repeat(10_000), false).is_err());
         let deep = format!("{}{{}}{}", r#"{"not":"#.repeat(100), "}".repeat(100));
         assert!(matches!(canonical(&deep, false), Err(SchemaProblem::TooLarge(_))));
-        let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(MAX_TEXT));
+        let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(text::MAX_TEXT));
         assert!(matches!(canonical(&long, false), Err(SchemaProblem::TooLarge(_))));
     }
 
@@ -209,7 +176,7 @@ mod tests {
     fn references_are_followed_by_pointer_anchor_and_name_and_nowhere_else() {
         let other = Reference { name: "other.json".into(), text: r#"{"$defs":{"a b":{"type":"string"}}}"#.into() };
         let text = r#"{"$defs":{"x":{"$anchor":"here","type":"number"}}}"#;
-        let schema = Schema::parse(text, std::slice::from_ref(&other)).unwrap();
+        let schema = JsonSchema::parse(text, std::slice::from_ref(&other)).unwrap();
         let follow = |reference: &str| schema.follow(schema.root(), reference).map(|(found, _)| found.clone());
         assert_eq!(follow("#/$defs/x/type").unwrap(), "number");
         assert_eq!(follow("#here").unwrap()["type"], "number");
@@ -223,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_reference_to_itself_ends() {
-        let schema = Schema::parse(r##"{"$ref":"#"}"##, &[]).unwrap();
+        let schema = JsonSchema::parse(r##"{"$ref":"#"}"##, &[]).unwrap();
         assert_eq!(schema.meant(schema.root(), schema.root()).err(), Some(SchemaProblem::TooComplex));
     }
 }

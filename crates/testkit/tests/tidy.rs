@@ -72,6 +72,7 @@ const OWNED: &[(&str, &str)] = &[
     ("utoipa", "http"),
     ("tokio-rustls", "transport"),
     ("kafka-protocol", "kafka"),
+    ("protox", "registry"),
     ("clap", "tradelane"),
 ];
 

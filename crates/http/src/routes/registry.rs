@@ -4,6 +4,7 @@
 //! Source: the API reference of Confluent's schema registry, and what its clients send.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -47,11 +48,11 @@ fn schema_body(operation: Operation) -> Operation {
     let reference = json!({ "type": "object", "required": ["name", "subject", "version"], "properties": {
         "name": text(), "subject": text(), "version": integer(1, 1 << 30) } });
     let body = json!({ "type": "object", "required": ["schema"], "properties": {
-        "schema": text(), "schemaType": words(&["JSON"]), "references": array(reference) } });
+        "schema": text(), "schemaType": words(&["AVRO", "JSON", "PROTOBUF"]), "references": array(reference) } });
     operation
         .body(REGISTRY_JSON, body.clone())
         .body("application/json", body)
-        .query("normalize", flag(), "Put the schema's members in the order of their names.")
+        .query("normalize", flag(), "Put the schema in the one form that schemas have that mean the same.")
         .refuses(422, "The schema is not valid.")
 }
 
@@ -89,6 +90,7 @@ fn subjects(routes: &mut Vec<Route>) {
         .refuses(409, "It is not compatible with an earlier version.");
     add(governed(Method::POST, VERSIONS, schema_body(register), register_schema).takes(BodySize::Manifests));
     let one = described("registryVersion", "A version of a subject", object())
+        .query("format", text(), "`serialized`: Protobuf as the base64 of its descriptor.")
         .query("deleted", flag(), "Even if it is deleted.")
         .refuses(422, "The version is not a number.");
     add(governed(Method::GET, VERSION, one, get_version));
@@ -97,6 +99,7 @@ fn subjects(routes: &mut Vec<Route>) {
         .refuses(422, "Another schema refers to it, or the mode does not allow it.");
     add(governed(Method::DELETE, VERSION, delete, delete_version));
     let schema = described("registryVersionSchema", "The schema of a version, alone", json!({}))
+        .query("format", text(), "`serialized`: Protobuf as the base64 of its descriptor.")
         .query("deleted", flag(), "Even if it is deleted.")
         .refuses(422, "The version is not a number.");
     add(governed(Method::GET, "/registry/subjects/{subject}/versions/{version}/schema", schema, version_schema));
@@ -109,9 +112,17 @@ fn schemas(routes: &mut Vec<Route>) {
     let mut add = |route: Route| routes.push(route.speaks(Dialect::Registry));
     let types = described("registryTypes", "What schemas can be written in", array(text()));
     add(governed(Method::GET, "/registry/schemas/types", types, schema_types));
-    let by_id = described("registrySchema", "The schema of an id", object());
+    let by_id = described("registrySchema", "The schema of an id", object()).query(
+        "format",
+        text(),
+        "`serialized`: Protobuf as the base64 of its descriptor.",
+    );
     add(governed(Method::GET, "/registry/schemas/ids/{id}", by_id, schema_by_id));
-    let alone = described("registrySchemaText", "The schema of an id, alone", json!({}));
+    let alone = described("registrySchemaText", "The schema of an id, alone", json!({})).query(
+        "format",
+        text(),
+        "`serialized`: Protobuf as the base64 of its descriptor.",
+    );
     add(governed(Method::GET, "/registry/schemas/ids/{id}/schema", alone, schema_alone));
     let deleted = |operation: Operation| operation.query("deleted", flag(), "Deleted versions as well.");
     let versions = described("registrySchemaVersions", "Where a schema is registered", array(object()));
@@ -257,14 +268,11 @@ fn which(ask: &Ask) -> Result<WhichVersion> {
     }
 }
 
-fn kind(schema: &SchemaText) -> &'static str {
-    match schema.kind {
-        SchemaKind::Json => "JSON",
-    }
-}
-
 fn with_text(schema: &SchemaText, mut value: Value) -> Value {
-    value["schemaType"] = json!(kind(schema));
+    // A client that is told none takes it to be Avro.
+    if schema.kind != SchemaKind::Avro {
+        value["schemaType"] = json!(schema.kind.as_str());
+    }
     if !schema.references.is_empty() {
         value["references"] = json!(schema.references);
     }
@@ -324,8 +332,19 @@ async fn register_schema(ask: Ask) -> Result<Audited<Reply>> {
 }
 
 async fn version_of(ask: &Ask) -> Result<Audited<SchemaRecord>> {
-    let deleted = said(&mut ask.query()?, "deleted")?;
-    ask.hub().schema_version(&ask.caller, ask.path("subject"), which(ask)?, deleted).await
+    let mut query = ask.query()?;
+    let (deleted, is_serialized) = (said(&mut query, "deleted")?, serialized(&mut query)?);
+    let mut found = ask.hub().schema_version(&ask.caller, ask.path("subject"), which(ask)?, deleted).await?;
+    if is_serialized {
+        let schema = ask.hub().serialized_schema(&ask.caller, found.value().schema.clone()).await?;
+        found = found.map(|found| SchemaRecord { schema, ..found });
+    }
+    Ok(found)
+}
+
+/// Clients that read Protobuf ask for descriptors. Other forms are not made: a schema comes as it is.
+fn serialized(query: &mut Params) -> Result<bool> {
+    Ok(query.take("format")?.is_some_and(|format| format == "serialized"))
 }
 
 async fn get_version(ask: Ask) -> Result<Audited<Reply>> {
@@ -355,7 +374,7 @@ async fn referenced_by(ask: Ask) -> Result<Audited<Reply>> {
 
 async fn schema_types(ask: Ask) -> Result<Audited<Reply>> {
     // What holds for all is not worth a leaf of its own kind: it is recorded as a look at the settings.
-    let types = reply(&ask, &json!(["JSON"]))?;
+    let types = reply(&ask, &json!(SchemaKind::ALL.map(|(name, _)| name)))?;
     Ok(ask.hub().schema_settings(&ask.caller, None).await?.map(|_| types))
 }
 
@@ -364,15 +383,25 @@ fn id(ask: &Ask) -> Result<u32> {
     ask.path("id").parse().map_err(|_| HubError::of(codes::SCHEMA_UNKNOWN))
 }
 
+async fn schema_of(ask: &Ask) -> Result<Audited<Arc<SchemaText>>> {
+    let is_serialized = serialized(&mut ask.query()?)?;
+    let found = ask.hub().schema_by_id(&ask.caller, id(ask)?).await?;
+    if !is_serialized {
+        return Ok(found);
+    }
+    let schema = ask.hub().serialized_schema(&ask.caller, found.value().clone()).await?;
+    Ok(found.map(|_| schema))
+}
+
 async fn schema_by_id(ask: Ask) -> Result<Audited<Reply>> {
     let media = ask.accepts(&MEDIA)?;
-    let found = ask.hub().schema_by_id(&ask.caller, id(&ask)?).await?;
+    let found = schema_of(&ask).await?;
     Ok(answer(media, found, |schema| with_text(&schema, json!({}))))
 }
 
 async fn schema_alone(ask: Ask) -> Result<Audited<Reply>> {
     let media = ask.accepts(&MEDIA)?;
-    let found = ask.hub().schema_by_id(&ask.caller, id(&ask)?).await?;
+    let found = schema_of(&ask).await?;
     Ok(found.map(|schema| Reply::of(StatusCode::OK, media, schema.text.clone())))
 }
 

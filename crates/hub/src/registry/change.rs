@@ -38,8 +38,8 @@ impl Hub {
         new: NewSchema,
     ) -> Result<Audited<SchemaRecord>> {
         let sight = self.changeable(caller, subject)?;
-        let schema = check::text(new)?;
         let owner = &caller.organization.id;
+        let schema = check::text(&self.model().registry.clone(), owner, new).await?;
         for _ in 0..ATTEMPTS {
             let seen = self.model().registry.clone();
             if let Some(known) = known(&seen, caller, subject, &schema) {
@@ -90,8 +90,8 @@ impl Hub {
     ) -> Result<Audited<Vec<String>>> {
         let sight = self.sight(caller, subject)?;
         let Sight::Own { .. } = sight else { return Err(HubError::of(codes::FORBIDDEN)) };
-        let schema = check::text(new)?;
         let registry = self.model().registry.clone();
+        let schema = check::text(&registry, &caller.organization.id, new).await?;
         let told = self.held_against(&registry, caller, subject, against, &schema).await?;
         self.audited(self.schema_leaf(caller, &sight), told).await
     }

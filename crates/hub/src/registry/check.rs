@@ -17,60 +17,136 @@ const MAX_REFERENCES: usize = 64;
 
 /// A schema with everything that it refers to.
 pub(super) struct Whole {
+    kind: SchemaKind,
     text: String,
     references: Vec<Reference>,
 }
 
-/// The canonical form of what was sent.
-pub(super) fn text(new: NewSchema) -> Result<SchemaText> {
-    match new.kind.as_deref() {
-        Some("JSON") => {}
-        None | Some("AVRO" | "PROTOBUF") => {
-            return Err(invalid(
-                "JSON Schema is what this registry takes (`schemaType` \"JSON\"); Avro and Protobuf are not.",
-            ));
-        }
-        Some(_) => return Err(invalid("`schemaType` must be \"JSON\".")),
-    }
+/// The canonical form of what was sent, by the owner's schemas that it refers to. Compiling takes its time, in a thread of
+/// its own.
+pub(super) async fn text(registry: &Arc<Registry>, owner: &OrgId, new: NewSchema) -> Result<SchemaText> {
+    let kind = SchemaKind::named(new.kind.as_deref());
+    let kind = kind.ok_or_else(|| invalid("`schemaType` must be \"AVRO\", \"JSON\" or \"PROTOBUF\"."))?;
     if new.references.len() > MAX_REFERENCES {
         return Err(invalid("A schema refers to at most 64 others."));
     }
-    let text = tradelane_registry::canonical(&new.text, new.normalize).map_err(problem)?;
     let mut references = new.references;
     if new.normalize {
         references.sort();
         references.dedup();
     }
-    Ok(SchemaText { kind: SchemaKind::Json, text, references })
+    let draft = SchemaText { kind, text: new.text, references };
+    if kind == SchemaKind::Json {
+        return canonical(registry, owner, &draft, new.normalize);
+    }
+    let (registry, owner) = (registry.clone(), owner.clone());
+    blocking(move || canonical(&registry, &owner, &draft, new.normalize)).await
 }
 
-/// A schema with what it refers to in the same organization, directly or through others.
-pub(super) fn whole(registry: &Registry, owner: &OrgId, schema: &SchemaText) -> Result<Whole> {
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
-    let mut open: Vec<SchemaReference> = schema.references.clone();
-    while let Some(reference) = open.pop() {
-        let subject = registry.subject(owner, &reference.subject);
-        let known = subject.and_then(|subject| subject.version(reference.version));
-        let other = known.and_then(|known| registry.schema(known.id));
-        let other = other.ok_or_else(|| invalid("A reference names a subject or version that does not exist."))?;
-        match found.get(&reference.name) {
-            Some(text) if *text == other.schema.text => continue,
-            Some(_) => return Err(invalid("Two references of the same name lead to different schemas.")),
-            None => {}
-        }
-        found.insert(reference.name, other.schema.text.clone());
-        open.extend(other.schema.references.iter().cloned());
-        if found.len() > 2 * MAX_REFERENCES {
-            return Err(invalid("A schema and what it refers to have at most 128 references."));
-        }
+/// The schema in canonical or normal form.
+fn canonical(registry: &Registry, owner: &OrgId, schema: &SchemaText, normalize: bool) -> Result<SchemaText> {
+    let references = match schema.kind {
+        // What a JSON Schema refers to says nothing of its form.
+        SchemaKind::Json => Vec::new(),
+        SchemaKind::Avro | SchemaKind::Protobuf => whole(registry, owner, schema)?.references,
+    };
+    let text = tradelane_registry::canonical(schema.kind, &schema.text, &references, normalize).map_err(problem)?;
+    Ok(SchemaText { kind: schema.kind, text, references: schema.references.clone() })
+}
+
+/// The first of these schemas that has the same normal form, by its place among them.
+pub(super) async fn same_when_normal(
+    registry: &Arc<Registry>,
+    owner: &OrgId,
+    schema: &SchemaText,
+    others: Vec<Arc<SchemaText>>,
+) -> Result<Option<usize>> {
+    let (registry, owner, schema) = (registry.clone(), owner.clone(), schema.clone());
+    blocking(move || {
+        let normal = canonical(&registry, &owner, &schema, true)?.text;
+        let is_same = |other: &Arc<SchemaText>| {
+            other.kind == schema.kind
+                && other.references == schema.references
+                && canonical(&registry, &owner, other, true).is_ok_and(|other| other.text == normal)
+        };
+        Ok(others.iter().position(is_same))
+    })
+    .await
+}
+
+/// A Protobuf schema as the base64 of its descriptor, which some deserializers ask for; others as they are.
+pub(super) async fn serialized(
+    registry: &Arc<Registry>,
+    owner: &OrgId,
+    schema: Arc<SchemaText>,
+) -> Result<Arc<SchemaText>> {
+    if schema.kind != SchemaKind::Protobuf {
+        return Ok(schema);
     }
-    let references = found.into_iter().map(|(name, text)| Reference { name, text }).collect();
-    Ok(Whole { text: schema.text.clone(), references })
+    let (registry, owner) = (registry.clone(), owner.clone());
+    blocking(move || {
+        let Schema::Protobuf(compiled) = whole(&registry, &owner, &schema)?.parse()? else { return Ok(schema) };
+        Ok(Arc::new(SchemaText { text: compiled.serialized("default"), ..SchemaText::clone(&schema) }))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| HubError::of(codes::INTERNAL).because(error))?
+}
+
+/// A schema with what it refers to in the same organization, directly or through others; each after what it refers to.
+pub(super) fn whole(registry: &Registry, owner: &OrgId, schema: &SchemaText) -> Result<Whole> {
+    let mut found = Found { registry, owner, texts: BTreeMap::new(), order: Vec::new() };
+    found.all(&schema.references, schema.kind, 0)?;
+    let Found { mut texts, order, .. } = found;
+    let named = order.into_iter().filter_map(|name| {
+        let text = texts.remove(&name)?.text.clone();
+        Some(Reference { name, text })
+    });
+    Ok(Whole { kind: schema.kind, text: schema.text.clone(), references: named.collect() })
+}
+
+/// What was found of a schema's references.
+struct Found<'a> {
+    registry: &'a Registry,
+    owner: &'a OrgId,
+    texts: BTreeMap<String, Arc<SchemaText>>,
+    order: Vec<String>,
+}
+
+impl Found<'_> {
+    fn all(&mut self, references: &[SchemaReference], kind: SchemaKind, depth: usize) -> Result<()> {
+        if depth > MAX_REFERENCES {
+            return Err(invalid("References lead through at most 64 schemas."));
+        }
+        for reference in references {
+            let subject = self.registry.subject(self.owner, &reference.subject);
+            let known = subject.and_then(|subject| subject.version(reference.version));
+            let other = known.and_then(|known| self.registry.schema(known.id)).map(|found| found.schema.clone());
+            let other = other.ok_or_else(|| invalid("A reference names a subject or version that does not exist."))?;
+            if other.kind != kind {
+                return Err(invalid("A reference leads to a schema of another type."));
+            }
+            match self.texts.get(&reference.name) {
+                Some(before) if *before == other => continue,
+                Some(_) => return Err(invalid("Two references of the same name lead to different schemas.")),
+                None => {}
+            }
+            if self.texts.len() >= 2 * MAX_REFERENCES {
+                return Err(invalid("A schema and what it refers to have at most 128 references."));
+            }
+            self.texts.insert(reference.name.clone(), other.clone());
+            self.all(&other.references, kind, depth + 1)?;
+            self.order.push(reference.name.clone());
+        }
+        Ok(())
+    }
 }
 
 impl Whole {
     fn parse(&self) -> Result<Schema> {
-        Schema::parse(&self.text, &self.references).map_err(problem)
+        Schema::parse(self.kind, &self.text, &self.references).map_err(problem)
     }
 }
 
@@ -83,8 +159,7 @@ pub(super) async fn incompatibilities(
     earlier: Vec<SubjectVersion>,
     level: Compatibility,
 ) -> Result<Vec<String>> {
-    let work = move || judge(&registry, &owner, &new, &earlier, level);
-    tokio::task::spawn_blocking(work).await.map_err(|error| HubError::of(codes::INTERNAL).because(error))?
+    blocking(move || judge(&registry, &owner, &new, &earlier, level)).await
 }
 
 fn judge(
@@ -96,16 +171,18 @@ fn judge(
 ) -> Result<Vec<String>> {
     let mut steps = tradelane_registry::STEPS;
     let schema = new.parse()?;
-    tradelane_schema::Schema::compile(&schema.bundled()).map_err(|error| invalid(&format!("{error}.")))?;
+    if let Schema::Json(schema) = &schema {
+        tradelane_schema::Schema::compile(&schema.bundled()).map_err(|error| invalid(&format!("{error}.")))?;
+    }
     for other in earlier {
         let old = registry.schema(other.id).ok_or_else(|| HubError::of(codes::SCHEMA_UNKNOWN))?;
         let old = whole(registry, owner, &old.schema)?.parse()?;
         let mut told = Vec::new();
         if level.reads_old() {
-            tell(&old, &schema, ("new", "earlier"), &mut steps, &mut told)?;
+            tell(&old, &schema, ("new", "old"), &mut steps, &mut told)?;
         }
         if level.is_read_by_old() {
-            tell(&schema, &old, ("earlier", "new"), &mut steps, &mut told)?;
+            tell(&schema, &old, ("old", "new"), &mut steps, &mut told)?;
         }
         if !told.is_empty() {
             told.push(format!("{{oldSchemaVersion: {}}}", other.version));
@@ -123,13 +200,15 @@ fn tell(
     steps: &mut usize,
     told: &mut Vec<String>,
 ) -> Result<()> {
-    let changes = tradelane_registry::compare(writer, reader, steps).map_err(problem)?;
-    for change in changes.iter().filter(|change| !change.is_compatible).take(MAX_TOLD) {
-        told.push(format!(
-            "{{errorType:\"{}\", description:\"The {reads} schema does not take all that the {wrote} one takes at path '{}'\"}}",
-            change.kind, change.at
-        ));
-    }
+    let changes = match tradelane_registry::compare(writer, reader, steps) {
+        Err(SchemaProblem::Mixed) => {
+            told.push("{errorType:\"SCHEMA_TYPE_CHANGED\", description:\"The schemas are of different types\"}".into());
+            return Ok(());
+        }
+        changes => changes.map_err(problem)?,
+    };
+    let breaking = changes.iter().filter(|change| !change.is_compatible).take(MAX_TOLD);
+    told.extend(breaking.map(|change| change.told(reads, wrote)));
     Ok(())
 }
 

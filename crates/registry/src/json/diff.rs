@@ -31,32 +31,22 @@ use serde_json::Value;
 
 use bounds::{Bound, bounds, numbers, text};
 
-use crate::{Schema, SchemaProblem};
+use super::JsonSchema;
+use crate::SchemaProblem;
+use crate::difference::{Difference, MAX_TOLD};
 
-/// The pairs of schemas that may be looked at in one check, however many versions it looks back.
-pub const STEPS: usize = 500_000;
 /// How deep pairs of schemas may nest.
 const MAX_DEPTH: usize = 128;
-/// The most changes that are told.
-const MAX_TOLD: usize = 200;
-
-/// A change from one schema to the next.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
-    /// Its name, such as `TYPE_NARROWED`.
-    pub kind: &'static str,
-    /// Where, such as `#/properties/price`.
-    pub at: String,
-    /// Does the new schema still take what the old one took?
-    pub is_compatible: bool,
-}
-
 /// The changes from `original` to `update`. The update takes all that the original takes if each of them is compatible.
-/// `steps` is how many pairs of schemas may still be looked at, at first [`STEPS`].
+/// `steps` is how many pairs of schemas may still be looked at, at first [`crate::STEPS`].
 ///
 /// # Errors
 /// [`SchemaProblem`] if a reference leads nowhere, or comparing takes more work than is spent on it.
-pub fn compare(original: &Schema, update: &Schema, steps: &mut usize) -> Result<Vec<Difference>, SchemaProblem> {
+pub(crate) fn compare(
+    original: &JsonSchema,
+    update: &JsonSchema,
+    steps: &mut usize,
+) -> Result<Vec<Difference>, SchemaProblem> {
     if original == update {
         return Ok(Vec::new());
     }
@@ -107,7 +97,7 @@ impl Found {
     /// What breaks is kept before what does not.
     fn push(&mut self, kind: &'static str, at: &str, is_compatible: bool) {
         if self.all.len() < MAX_TOLD || (!is_compatible && self.all.len() < 2 * MAX_TOLD) {
-            self.all.push(Difference { kind, at: at.to_owned(), is_compatible });
+            self.all.push(Difference { kind, at: at.to_owned(), is_compatible, what: String::new() });
         }
     }
 
@@ -120,8 +110,8 @@ impl Found {
 }
 
 struct Differ<'a> {
-    old: &'a Schema,
-    new: &'a Schema,
+    old: &'a JsonSchema,
+    new: &'a JsonSchema,
     /// Left.
     steps: usize,
     depth: usize,

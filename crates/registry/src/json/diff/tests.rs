@@ -5,7 +5,7 @@ use crate::Reference;
 
 /// What breaks, by name and place; empty: nothing does.
 fn broken(old: &str, new: &str) -> Vec<String> {
-    let parse = |text: &str| Schema::parse(text, &[]).unwrap();
+    let parse = |text: &str| JsonSchema::parse(text, &[]).unwrap();
     let changes = compare(&parse(old), &parse(new), &mut 50_000).unwrap();
     changes.into_iter().filter(|c| !c.is_compatible).map(|c| format!("{} {}", c.kind, c.at)).collect()
 }
@@ -212,12 +212,12 @@ fn references_are_looked_through_and_recursive_schemas_end() {
     breaks(&tree("number"), &tree("integer"), &["TYPE_NARROWED #/properties/v"]);
     let other = |kind: &str| Reference { name: "o.json".into(), text: format!(r#"{{"type":"{kind}"}}"#) };
     let text = r#"{"type":"object","properties":{"o":{"$ref":"o.json"}}}"#;
-    let with = |kind: &str| Schema::parse(text, &[other(kind)]).unwrap();
+    let with = |kind: &str| JsonSchema::parse(text, &[other(kind)]).unwrap();
     let changes = compare(&with("number"), &with("integer"), &mut 50_000).unwrap();
     assert!(changes.iter().any(|c| c.kind == "TYPE_NARROWED" && c.at == "#/properties/o"), "{changes:?}");
     assert!(compare(&with("integer"), &with("integer"), &mut 50_000).unwrap().is_empty());
-    let dangling = Schema::parse(r#"{"properties":{"a":{"$ref":"https://example.com/x"}}}"#, &[]).unwrap();
-    let other = Schema::parse(r#"{"properties":{"a":{"type":"string"}}}"#, &[]).unwrap();
+    let dangling = JsonSchema::parse(r#"{"properties":{"a":{"$ref":"https://example.com/x"}}}"#, &[]).unwrap();
+    let other = JsonSchema::parse(r#"{"properties":{"a":{"type":"string"}}}"#, &[]).unwrap();
     assert_eq!(compare(&dangling, &other, &mut 50_000).err(), Some(SchemaProblem::Dangling));
 }
 
@@ -232,7 +232,7 @@ fn entangled_schemas_are_given_up_on() {
             break;
         }
     }
-    let old = Schema::parse(&text, &[]).unwrap();
-    let new = Schema::parse(&text.replace("\"minLength\":1", "\"minLength\":2"), &[]).unwrap();
+    let old = JsonSchema::parse(&text, &[]).unwrap();
+    let new = JsonSchema::parse(&text.replace("\"minLength\":1", "\"minLength\":2"), &[]).unwrap();
     assert_eq!(compare(&old, &new, &mut 20_000).err(), Some(SchemaProblem::TooComplex));
 }
