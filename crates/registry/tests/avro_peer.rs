@@ -36,9 +36,8 @@ fn kind(depth: u32) -> BoxedStrategy<Json> {
             .filter(|(number, ..)| seen.insert(*number))
             .map(|(number, kind, has_default)| {
                 let mut field = json!({ "name": format!("f{number}"), "type": kind });
-                match (has_default, default_of(&kind)) {
-                    (true, Some(default)) => field["default"] = default,
-                    _ => {}
+                if let (true, Some(default)) = (has_default, default_of(&kind)) {
+                    field["default"] = default;
                 }
                 field
             })
@@ -143,7 +142,7 @@ fn schema() -> impl Strategy<Value = Json> {
 fn changed(schema: &Json, seed: &mut impl Iterator<Item = u8>) -> Json {
     let number = seed.next().unwrap_or(0);
     match schema {
-        Json::String(name) if number % 4 == 0 => match name.as_str() {
+        Json::String(name) if number.is_multiple_of(4) => match name.as_str() {
             "int" => json!("long"),
             "long" => json!("double"),
             "bytes" => json!("string"),
@@ -159,7 +158,7 @@ fn changed(schema: &Json, seed: &mut impl Iterator<Item = u8>) -> Json {
                 }
             }
             if let Some(Json::Array(fields)) = members.get_mut("fields") {
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     fields.pop();
                 }
                 for field in fields.iter_mut() {
@@ -167,7 +166,7 @@ fn changed(schema: &Json, seed: &mut impl Iterator<Item = u8>) -> Json {
                         field["type"] = changed(&field["type"], seed);
                     }
                 }
-                if number % 2 == 0 {
+                if number.is_multiple_of(2) {
                     fields.push(json!({ "name": format!("g{number}"), "type": "string", "default": "new" }));
                 }
             }
