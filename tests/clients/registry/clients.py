@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Confluent's schema registry client and JSON serializers against a hub with the demo's organizations.
+"""Confluent's schema registry client and its Avro, JSON and Protobuf serializers against a hub with the demo's organizations.
 
     tools/with-hub.py --tradelane target/debug/tradelane tests/clients/registry/clients.py
 
@@ -38,9 +38,9 @@ def registry(key):
                                  "ssl.ca.location": CA})
 
 
-def schema(text, **more):
+def schema(text, kind="JSON", **more):
     from confluent_kafka.schema_registry import Schema
-    return Schema(text, "JSON", **more)
+    return Schema(text, kind, **more)
 
 
 def refused(code, call, *arguments):
@@ -173,13 +173,137 @@ def serializers_of_both_sides_understand_each_other():
     assert sum(name.startswith(mark) for name in plain) == 3, "HTTP shows plain JSON"
 
 
-TESTS = [schemas_are_registered_found_and_deleted, references_are_resolved, compatibility_is_kept_and_told,
+ORDER = {"type": "record", "name": "Order", "namespace": "acme.sales",
+         "fields": [{"name": "id", "type": "string"}, {"name": "to", "type": "acme.sales.Address"}]}
+ADDRESS = {"type": "record", "name": "Address", "namespace": "acme.sales",
+           "fields": [{"name": "city", "type": "string"}]}
+
+
+def avro_serializers_resolve_references_and_other_versions():
+    from confluent_kafka.schema_registry import SchemaReference
+    from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    client, topic = registry(OWNER), "avro-" + uuid.uuid4().hex
+    client.register_schema(topic + "-address", schema(json.dumps(ADDRESS), "AVRO"))
+    reference = SchemaReference("acme.sales.Address", topic + "-address", 1)
+    context = SerializationContext(topic, MessageField.VALUE)
+    first = schema(json.dumps(ORDER), "AVRO", references=[reference])
+    written = AvroSerializer(client, first)({"id": "A-1", "to": {"city": "Bonn"}}, context)
+    assert written[:1] == b"\0"
+    latest = client.get_latest_version(topic + "-value")
+    assert (latest.schema_id, latest.schema.schema_type) == (int.from_bytes(written[1:5], "big"), "AVRO"), latest
+    more = dict(ORDER, fields=ORDER["fields"] + [{"name": "qty", "type": "int", "default": 1}])
+    second = schema(json.dumps(more), "AVRO", references=[reference])
+    client.register_schema(topic + "-value", second)
+    read = AvroDeserializer(client, second)(written, context)
+    assert read == {"id": "A-1", "to": {"city": "Bonn"}, "qty": 1}, read
+    broken = dict(ORDER, fields=ORDER["fields"] + [{"name": "note", "type": "string"}])
+    error = refused(409, client.register_schema, topic + "-value",
+                    schema(json.dumps(broken), "AVRO", references=[reference]))
+    assert "READER_FIELD_MISSING_DEFAULT_VALUE" in error.error_message and "note" in error.error_message, error
+    assert not client.test_compatibility(topic + "-value", schema('"string"', "AVRO"))
+    shuffled = {name: ORDER[name] for name in reversed(list(ORDER))}
+    found = client.lookup_schema(topic + "-value", schema(json.dumps(shuffled), "AVRO", references=[reference]),
+                                 normalize_schemas=True)
+    assert found.version == 1, found
+    refused(42206, client.delete_subject, topic + "-address")
+
+
+def protobuf_class(file_name, build, *imports):
+    """A message class such as protoc makes, of the first message of a file."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    for name, make in imports + ((file_name, build),):
+        file = descriptor_pb2.FileDescriptorProto(name=name, syntax="proto3", package="acme.sales")
+        make(file)
+        pool.Add(file)
+    message = pool.FindFileByName(file_name).message_types_by_name
+    return {name: message_factory.GetMessageClass(found) for name, found in message.items()}
+
+
+def add_field(message, name, number, kind, type_name=None, repeated=False):
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+    message.field.add(name=name, json_name=name, number=number, type=getattr(Field, "TYPE_" + kind),
+                      label=Field.LABEL_REPEATED if repeated else Field.LABEL_OPTIONAL, type_name=type_name)
+
+
+def protobuf_serializers_register_what_they_import_and_say_which_message():
+    from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    client, topic = registry(OWNER), "protobuf-" + uuid.uuid4().hex
+    address_file = topic + "/address.proto"
+
+    def address(file):
+        add_field(file.message_type.add(name="Address"), "city", 1, "STRING")
+
+    def order(file):
+        file.dependency.extend([address_file, "google/protobuf/timestamp.proto"])
+        add_field(file.message_type.add(name="Unused"), "nothing", 1, "BOOL")
+        message = file.message_type.add(name="Order")
+        add_field(message, "id", 1, "STRING")
+        add_field(message, "to", 2, "MESSAGE", ".acme.sales.Address")
+        add_field(message, "at", 3, "MESSAGE", ".google.protobuf.Timestamp")
+        add_field(message, "lines", 4, "MESSAGE", ".acme.sales.Order.Line", repeated=True)
+        add_field(message.nested_type.add(name="Line"), "sku", 1, "STRING")
+
+    made = protobuf_class(topic + "/order.proto", order, (address_file, address))
+    Order, context = made["Order"], SerializationContext(topic, MessageField.VALUE)
+    sent = Order(id="A-1", lines=[{"sku": "X"}])
+    sent.to.city = "Bonn"
+    sent.at.seconds = 7
+    written = ProtobufSerializer(Order, client, {"use.deprecated.format": False})(sent, context)
+    # The second message of its file: one level, place 1, as zigzag varints.
+    assert written[5:7] == b"\x02\x02", written[:9]
+    latest = client.get_latest_version(topic + "-value")
+    assert latest.schema.schema_type == "PROTOBUF" and "message Order {" in latest.schema.schema_str, latest
+    assert [r.name for r in latest.schema.references] == [address_file], latest.schema.references
+    for conf in ({"use.deprecated.format": False}, {"use.deprecated.format": False, "use.latest.version": True}):
+        # A client keeps what it fetched, as text; a deserializer wants descriptors.
+        assert ProtobufDeserializer(Order, conf, registry(OWNER))(written, context) == sent
+    again = ProtobufSerializer(Order, registry(OWNER), {"use.deprecated.format": False})(sent, context)
+    assert again[:5] == written[:5], "the same schema keeps its id"
+    assert client.get_versions(topic + "-value") == [1]
+    text = latest.schema.schema_str.replace("string id = 1", "int32 id = 1")
+    error = refused(409, client.register_schema, topic + "-value",
+                    schema(text, "PROTOBUF", references=latest.schema.references))
+    assert "FIELD_SCALAR_KIND_CHANGED" in error.error_message and "#/Order/1" in error.error_message, error
+    text = latest.schema.schema_str.replace("string id = 1;", "string id = 1; int32 more = 9;")
+    assert client.test_compatibility(topic + "-value", schema(text, "PROTOBUF", references=latest.schema.references))
+    refused(42206, client.delete_subject, address_file)
+
+
+def directions_of_compatibility_are_kept():
+    client = registry(OWNER)
+    field = {"name": "more", "type": "string"}
+    narrow, wide = ORDER["fields"][:1], ORDER["fields"][:1] + [field]
+    texts = [json.dumps(dict(ORDER, fields=fields)) for fields in (narrow, wide)]
+    for level, forth, back in (("BACKWARD", False, True), ("FORWARD", True, False), ("FULL", False, False),
+                               ("BACKWARD_TRANSITIVE", False, True), ("FULL_TRANSITIVE", False, False),
+                               ("NONE", True, True)):
+        for (one, other), expected in (((0, 1), forth), ((1, 0), back)):
+            subject = "direction-" + uuid.uuid4().hex
+            client.register_schema(subject, schema(texts[one], "AVRO"))
+            client.set_compatibility(subject, level)
+            assert client.test_compatibility(subject, schema(texts[other], "AVRO")) == expected, (level, one, other)
+
+
+TESTS = [schemas_are_registered_found_and_deleted, avro_serializers_resolve_references_and_other_versions,
+         protobuf_serializers_register_what_they_import_and_say_which_message, directions_of_compatibility_are_kept, references_are_resolved, compatibility_is_kept_and_told,
          a_stranger_finds_nothing, serializers_of_both_sides_understand_each_other]
 
 
+def is_installed(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # The package that it is in is not there.
+        return False
+
+
 def main():
-    missing = [name for name in ("confluent_kafka", "httpx", "authlib", "jsonschema", "pyrsistent", "orjson")
-               if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("confluent_kafka", "httpx", "authlib", "jsonschema", "pyrsistent", "orjson", "fastavro",
+                                "google.protobuf", "google.type")
+               if not is_installed(name)]
     if missing:
         print("SKIPPED: %s not installed; see requirements.txt" % ", ".join(missing), flush=True)
         sys.exit(1 if os.environ.get("TRADELANE_REQUIRE_SERVERS") == "1" else 0)
