@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use tradelane_model::product::Format;
 use tradelane_model::registry::{self as model, SchemaKind, SchemaText};
 use tradelane_model::{Contract, Grant, ProductId, ViewSpec, codes};
 
@@ -90,7 +91,8 @@ fn earlier() -> SchemaText {
 fn text_of(contract: &Contract, spec: &ViewSpec) -> Result<SchemaText> {
     let schema = |kind, text| SchemaText { kind, text, references: Vec::new() };
     match native::view_schema(contract, spec)? {
-        Some(text) => Ok(schema(SchemaKind::Json, text)),
+        Some(text) if contract.format == Format::Protobuf => Ok(schema(SchemaKind::Protobuf, text)),
+        Some(text) => Ok(schema(SchemaKind::Avro, text)),
         None => Ok(schema(SchemaKind::Json, schema_of_view(contract, spec)?.to_string())),
     }
 }
