@@ -12,9 +12,13 @@ WORK=${TRADELANE_CI_DIR:-target}/kafka-clients
 HERE=tests/clients/kafka
 
 install() {
+    local wanted
+    wanted=$(cat "$HERE/requirements.txt" "$HERE/node/package-lock.json" | sha256sum)
+    [ -d "$HERE/node/node_modules" ] && [ "$(cat "$WORK/installed" 2>/dev/null)" = "$wanted" ] && return
     [ -x "$WORK/venv/bin/python" ] || python3 -m venv "$WORK/venv"
     "$WORK/venv/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$HERE/requirements.txt"
     (cd "$HERE/node" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error)
+    echo "$wanted" >"$WORK/installed"
 }
 
 mkdir -p "$WORK"

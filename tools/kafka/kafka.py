@@ -7,7 +7,7 @@
 
 `run` prints one line of JSON when the brokers take requests:
     {"bootstrap": "127.0.0.1:19092", "plain": "...", "brokers": {"0": 19092}, "data": "...", "ca": "...", "user": "hub", ...}
-A line of standard input, `kill N`, `stop N` or `start N`, does that to one broker and is answered with `done`.
+A line of standard input, such as `kill 0`, `stop 1 2` or `start 0 1 2`, does that to brokers and is answered with `done`.
 `bootstrap` is the listener that the option --security names; `plain` one without security, for looking behind it.
 DIR may come from KAFKA_FOR_TESTS instead: write `-` for it.
 """
@@ -29,6 +29,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 TOOLS = {
     "topics": "org.apache.kafka.tools.TopicCommand",
     "configs": "kafka.admin.ConfigCommand",
+    "reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+    "leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
     "console-producer": "org.apache.kafka.tools.ConsoleProducer",
     "console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
     "consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
@@ -166,16 +168,17 @@ class Cluster:
             print("done", flush=True)
         self.stopping.set()
 
-    def tell(self, what, node):
-        """Ends or starts one broker; returns when it is gone, or takes requests."""
-        self.told, node = True, int(node)
-        if what == "start":
-            self.start(node)
-            self.await_port(self.ports[node])
-            self.await_port(self.plain[node])
-        else:
-            (self.processes[node].kill if what == "kill" else self.processes[node].terminate)()
-            self.processes[node].wait()
+    def tell(self, what, *nodes):
+        """Ends or starts brokers; returns when they are gone, or take requests."""
+        self.told, nodes = True, [int(node) for node in nodes]
+        for node in nodes:
+            {"start": lambda: self.start(node), "kill": self.processes[node].kill, "stop": self.processes[node].terminate}[what]()
+        for node in nodes:
+            if what == "start":
+                self.await_port(self.ports[node])
+                self.await_port(self.plain[node])
+            else:
+                self.processes[node].wait()
 
     def prepare(self, node, ca):
         folder = self.data / f"broker-{node}"

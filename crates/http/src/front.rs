@@ -37,6 +37,8 @@ pub(crate) const REQUEST_ID: &str = "tradelane-request-id";
 
 /// Writes metrics in Prometheus' text format.
 pub(crate) type MoreMetrics = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+/// The name of a check, and whether all is well.
+pub(crate) type MoreReady = (&'static str, Box<dyn Fn() -> bool + Send + Sync>);
 
 /// What every route shares.
 pub(crate) struct Shared {
@@ -46,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) metrics_for: MetricsFor,
     /// Metrics of others in the same process.
     pub(crate) more_metrics: OnceLock<MoreMetrics>,
+    /// What else has to be well for the process to be ready.
+    pub(crate) more_ready: OnceLock<MoreReady>,
     pub(crate) per_credential: Buckets<CredentialId>,
     pub(crate) per_organization: Buckets<OrgId>,
     pub(crate) per_peer: Buckets<Peer>,
@@ -136,6 +140,7 @@ impl Front {
             metrics: Metrics::new()?,
             metrics_for,
             more_metrics: OnceLock::new(),
+            more_ready: OnceLock::new(),
             per_credential: Buckets::new(limits.per_credential),
             per_organization: Buckets::new(limits.per_organization),
             per_peer: Buckets::new(limits.per_peer),
@@ -153,6 +158,11 @@ impl Front {
     /// Adds the metrics of another part of the process; one such part is all there is.
     pub(crate) fn add_metrics(&self, more: MoreMetrics) {
         let _ = self.shared.more_metrics.set(more);
+    }
+
+    /// Adds what another part of the process says of its own readiness; one such part is all there is.
+    pub(crate) fn add_check(&self, check: MoreReady) {
+        let _ = self.shared.more_ready.set(check);
     }
 
     /// Answers one request.

@@ -90,6 +90,11 @@ impl Server {
         self.front.add_metrics(Box::new(more));
     }
 
+    /// Lets readiness depend on another listener as well: `name` is what the check is called.
+    pub fn add_check(&self, name: &'static str, is_well: impl Fn() -> bool + Send + Sync + 'static) {
+        self.front.add_check((name, Box::new(is_well)));
+    }
+
     /// Serves until `stop` is ready; then takes no more connections, tells event streams to end, and gives open requests
     /// `drain` to be answered.
     pub async fn run(self, stop: impl Future<Output = ()>) {

@@ -282,24 +282,44 @@ impl Hub {
         self.audited(leaf, ()).await
     }
 
-    /// Batches that a cluster stored, as the reader's view shows them. Markers of transactions are nobody's data and go out
-    /// as they are.
-    pub async fn render_records(&self, reader: &Reader, partition: u32, batches: Vec<Bytes>) -> Result<RenderedPage> {
+    /// Batches that a cluster stored, as the reader's view shows them; `from` is the offset that was asked for. Markers of
+    /// transactions are nobody's data and go out as they are. A batch that is damaged, or larger than any of the hub's, is
+    /// withheld as a whole and reported: whoever reads passes over it.
+    pub async fn render_records(
+        &self,
+        reader: &Reader,
+        partition: u32,
+        from: u64,
+        batches: Vec<Bytes>,
+    ) -> Result<RenderedPage> {
         self.check(reader)?;
         self.has_partition(&reader.product, partition)?;
         let reader = &reader.at_partition(partition);
         let mut page = Filling::default();
+        let mut at = from;
         for bytes in batches {
-            let stored = crate::batch::parse(&bytes)?;
-            if stored.is_control() {
-                page.batches.push(bytes);
-                continue;
-            }
-            let from = stored.base_offset().unsigned_abs();
-            let shown = self.cluster_records(reader, &stored).await?;
-            page.take(&shown);
-            if shown.offsets.is_none() {
-                page.batches.push(skip(from, shown.end)?);
+            let place = place_of(&bytes, at);
+            at = place.end;
+            let shown = match crate::batch::parse(&bytes) {
+                Ok(stored) if stored.is_control() => {
+                    page.batches.push(bytes);
+                    continue;
+                }
+                Ok(stored) => self.cluster_records(reader, &stored).await?,
+                Err(unreadable) => Err(unreadable),
+            };
+            match shown {
+                Ok(shown) => {
+                    page.take(&shown);
+                    if shown.offsets.is_none() {
+                        page.batches.push(skip(place.start, shown.end)?);
+                    }
+                }
+                Err(unreadable) => {
+                    let why = unreadable.cause.as_deref().unwrap_or("a batch cannot be read");
+                    self.report_withheld(&reader.product, reader.partition, place.start, codes::WITHHELD, why).await;
+                    page.batches.push(skip(place.start, place.end)?);
+                }
             }
         }
         self.check(reader)?;
@@ -463,12 +483,22 @@ impl Filling {
     }
 }
 
+/// The offsets that a batch says it covers, for one that may be damaged: as the cluster itself finds it, and never ending
+/// before what was asked for, so that whoever reads gets past it.
+fn place_of(batch: &[u8], at: u64) -> Range<u64> {
+    let base = batch.first_chunk::<8>().and_then(|bytes| u64::try_from(i64::from_be_bytes(*bytes)).ok());
+    let delta = batch.get(23..).and_then(|bytes| bytes.first_chunk::<4>());
+    let delta = delta.and_then(|bytes| u64::try_from(i32::from_be_bytes(*bytes)).ok());
+    let start = base.unwrap_or(at);
+    start..start.saturating_add(delta.unwrap_or(0)).max(at).saturating_add(1)
+}
+
 /// A control batch that covers `from..to` and says nothing: every consumer passes over it. Several get stuck on a batch
 /// without records.
 fn skip(from: u64, to: u64) -> Result<Bytes> {
     let out_of_range = |_| HubError::of(codes::OFFSET_BEYOND_END);
     let base_offset = i64::try_from(from).map_err(out_of_range)?;
-    let last = i32::try_from(to - from - 1).unwrap_or(i32::MAX);
+    let last = i32::try_from(to.saturating_sub(from).saturating_sub(1)).unwrap_or(i32::MAX);
     let head = BatchHead { base_offset, leader_epoch: 0, control: true, ..BatchHead::default() };
     let mut bytes = Vec::with_capacity(96);
     let internal = |error| HubError::of(codes::INTERNAL).because(error);

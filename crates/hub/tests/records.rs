@@ -400,7 +400,7 @@ async fn a_batch_that_a_cluster_stores_keeps_its_numbers_and_shows_each_reader_i
 
     let reader = world.hub.reader(&world.near, &product(), None).await.unwrap();
     for _ in 0..2 {
-        let page = world.hub.render_records(&reader, 0, batches.clone()).await.unwrap();
+        let page = world.hub.render_records(&reader, 0, 500, batches.clone()).await.unwrap();
         assert!(page.leaf.is_some());
         let (first, _) = Batch::parse(&page.batches[0], &Limits::default()).unwrap();
         assert_eq!((first.producer_id(), first.producer_epoch(), first.base_sequence()), (9, 3, 40));
@@ -415,4 +415,43 @@ async fn a_batch_that_a_cluster_stores_keeps_its_numbers_and_shows_each_reader_i
         assert_eq!(shown.iter().map(|record| record.offset).collect::<Vec<_>>(), [500, 502]);
         assert!(shown.iter().all(|record| !record.value.as_ref().unwrap().contains("price")));
     }
+}
+
+#[tokio::test]
+async fn a_batch_of_a_clusters_that_is_damaged_is_withheld_and_reported_and_holds_nobody_up() {
+    let world = World::new().await;
+    let order = r#"{"id":"1","sku":"A","qty":1,"price":2.5}"#;
+    let publish =
+        PublishRecords { product: product(), partition: 0, batch: batch(&[value(order)], BatchHead::default()) };
+    let outcome = world.hub.seal_records(&world.publisher, publish).await.unwrap();
+    let tradelane_hub::SealOutcome::Sealed(sealed) = outcome else { panic!("refused") };
+    let at = |base: i64, batch: &[u8]| {
+        let mut batch = batch.to_vec();
+        tradelane_records::patch::set_base_offset(&mut batch, base).unwrap();
+        batch
+    };
+    let texts = [value("a"), value("b"), value("c")];
+    let mut checksum = at(10, &batch(&texts, BatchHead::default()));
+    *checksum.last_mut().unwrap() ^= 1;
+    let mut cut = at(13, &sealed.batch);
+    cut.truncate(40);
+    let reader = world.hub.reader(&world.near, &product(), None).await.unwrap();
+    // Asked for from its middle on, as after a restart.
+    let batches: Vec<Bytes> = vec![checksum.into(), cut.into(), at(14, &sealed.batch).into()];
+    let page = world.hub.render_records(&reader, 0, 12, batches).await.unwrap();
+    let ends: Vec<_> = page
+        .batches
+        .iter()
+        .map(|bytes| {
+            let (batch, _) = Batch::parse(bytes, &Limits::default()).unwrap();
+            (batch.is_control(), batch.base_offset(), batch.next_offset())
+        })
+        .collect();
+    assert_eq!(ends, [(true, 10, 13), (true, 13, 14), (false, 14, 15)]);
+    let alone = world.hub.render_records(&reader, 0, 700, vec![Bytes::from_static(&[0; 30])]).await.unwrap();
+    let (passed, _) = Batch::parse(&alone.batches[0], &Limits::default()).unwrap();
+    assert_eq!(passed.next_offset(), 701, "whatever it says of itself, reading goes on behind what was asked for");
+    let reported = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
+    let records: Vec<_> = reported.value().iter().map(|entry| entry.record).collect();
+    assert_eq!(records, [Some(10), Some(13), Some(0)]);
 }

@@ -17,8 +17,8 @@ use tradelane_transport::{
 
 use crate::config::KafkaConfig;
 use crate::connection::Connection;
+use crate::engine::Cluster;
 use crate::engine::config::UpstreamConfig;
-use crate::engine::{Cluster, Down};
 use crate::shared::Shared;
 
 /// After an accept that failed for want of files or memory, the next waits this long.
@@ -40,15 +40,6 @@ pub enum ServeError {
     /// The certificate or key cannot be used, or plain text was wanted beyond loopback.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The cluster cannot be reached, or refuses the hub's own user.
-    #[error("the Kafka cluster cannot be used: {0}")]
-    Upstream(String),
-}
-
-impl From<Down> for ServeError {
-    fn from(down: Down) -> Self {
-        Self::Upstream(down.to_string())
-    }
 }
 
 /// A listener that is bound and not yet serving.
@@ -81,6 +72,11 @@ impl std::fmt::Debug for Observer {
 }
 
 impl Observer {
+    /// Can clients be served? Not while a cluster that is to keep the records does not answer.
+    pub fn is_ready(&self) -> bool {
+        self.shared.upstream.as_ref().is_none_or(|cluster| cluster.is_reachable())
+    }
+
     /// All metrics, in Prometheus' text format.
     pub fn text(&self) -> Vec<u8> {
         self.shared.measure(self.connections.count());
@@ -95,7 +91,7 @@ impl Server {
     }
 
     /// The same in front of a cluster of Apache Kafka, which keeps the records, groups and transactions. Takes a port for
-    /// each broker as well, on the same address.
+    /// each broker as well, on the same address. While the cluster was never reached, clients are not let in.
     pub async fn in_front_of(upstream: UpstreamConfig, config: KafkaConfig, hub: Hub) -> Result<Self, ServeError> {
         Self::bind_with(config, Some(upstream), hub).await
     }
@@ -117,7 +113,7 @@ impl Server {
             None => None,
             Some(upstream) => {
                 nodes = node_listeners(address.ip(), &upstream).await?;
-                Some(Arc::new(cluster_behind(upstream, &host, &nodes).await?))
+                Some(Arc::new(cluster_behind(upstream, &host, &nodes)?))
             }
         };
         let shared = Arc::new(Shared::new(hub, config.limits, host, port, upstream)?);
@@ -156,6 +152,9 @@ impl Server {
         let mut accepting = JoinSet::new();
         for (node, listener) in std::mem::take(&mut self.listeners) {
             accepting.spawn(accept(listener, node, accepted.clone()));
+        }
+        if let Some(cluster) = self.shared.upstream.clone() {
+            accepting.spawn(async move { cluster.watch().await });
         }
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -209,6 +208,10 @@ async fn serve(
     (address, peer): (SocketAddr, Peer),
     node: Option<i32>,
 ) {
+    // What it could be offered is not known yet; as with a broker that starts, it comes again.
+    if shared.upstream.as_ref().is_some_and(|cluster| !cluster.is_known()) {
+        return shared.metrics.refused("no cluster");
+    }
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
     let deadline = Instant::now() + shared.limits.authenticate;
@@ -277,16 +280,10 @@ async fn node_listeners(ip: IpAddr, upstream: &UpstreamConfig) -> Result<Vec<(i3
     Ok(nodes)
 }
 
-async fn cluster_behind(
-    upstream: UpstreamConfig,
-    host: &str,
-    nodes: &[(i32, TcpListener)],
-) -> Result<Cluster, ServeError> {
+fn cluster_behind(upstream: UpstreamConfig, host: &str, nodes: &[(i32, TcpListener)]) -> Result<Cluster, ServeError> {
     let tls = upstream.authorities.as_deref().map(TlsConnector::trusting).transpose().map_err(TransportError::from)?;
-    let mut cluster = Cluster::find(upstream, tls).await?;
     let port = |(node, listener): &(i32, TcpListener)| Some((*node, listener.local_addr().ok()?.port()));
-    cluster.advertise(host, nodes.iter().filter_map(port).collect::<BTreeMap<_, _>>());
-    Ok(cluster)
+    Ok(Cluster::new(upstream, tls, host, nodes.iter().filter_map(port).collect()))
 }
 
 /// Looks at the first byte without taking it.

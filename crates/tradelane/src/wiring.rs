@@ -88,6 +88,10 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
         kafka = listener.local_addr().ok();
         certificates.0.extend(listener.acceptor());
         let observer = listener.observer();
+        if config.has_cluster() {
+            let observer = observer.clone();
+            server.add_check("kafka-cluster", move || observer.is_ready());
+        }
         server.add_metrics(move || observer.text());
         serving.push(tokio::spawn(listener.run(told(stopped.clone()))));
     }

@@ -13,6 +13,7 @@ class Brokers:
     """Running brokers. `facts` is what the tool says of them: bootstrap, plain, data, user, password, ..."""
 
     def __init__(self, directory, *options):
+        self.directory = str(directory)
         command = [sys.executable, str(TOOL), "run", str(directory), *options]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
@@ -20,7 +21,7 @@ class Brokers:
         self.facts = json.loads(line)
 
     def tell(self, *words):
-        """`kill N` or `start N`; returns when it is done."""
+        """`kill`, `stop` or `start` brokers by their numbers; returns when it is done."""
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
         said = self.process.stdout.readline()

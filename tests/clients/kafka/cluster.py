@@ -43,12 +43,12 @@ address = "127.0.0.1:%(kafka)d"
 plain_loopback = true
 advertised_host = "localhost"
 [cluster]
-bootstrap = ["%(bootstrap)s"]
+bootstrap = %(bootstrap)s
 mechanism = "SCRAM-SHA-512"
 username = "%(user)s"
 password_file = "%(password)s"
 topic_prefix = "hub."
-nodes = 1
+nodes = %(brokers)d
 [storage]
 postgres = "%(postgres)s"
 """
@@ -62,7 +62,8 @@ class Node(Hub):
         password = shared / "password"
         password.write_text(cluster["password"] + "\n")
         values = dict(name=folder.name, folder=folder, root=shared / "root.key", http=self.http, kafka=self.port, postgres=postgres)
-        values |= dict(bootstrap=cluster["bootstrap"], user=cluster["user"], password=password)
+        bootstrap = cluster["bootstrap"].split(",")
+        values |= dict(bootstrap=json.dumps(bootstrap), brokers=len(bootstrap), user=cluster["user"], password=password)
         (folder / "hub.toml").write_text(CONFIG % values)
 
 
@@ -102,7 +103,7 @@ def order(n, secret="s"):
     return json.dumps(dict(id="o%d" % n, n=n, lane="open", secret=secret))
 
 
-def read_all(nodes, who, topic, isolation="read_committed"):
+def read_all(nodes, who, topic, isolation="read_committed", quiet=8):
     """Everything that is in the topic now, as that reader sees it: (key, value) by record."""
     from confluent_kafka import Consumer, TopicPartition
     consumer = Consumer(client(nodes, who, group_id="all-%f" % time.time(), enable_auto_commit=False,
@@ -110,13 +111,13 @@ def read_all(nodes, who, topic, isolation="read_committed"):
     partitions = sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
     ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), 30)[1] for p in partitions}
     consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-    found, still, until = [], time.monotonic() + 8, time.monotonic() + 120
+    found, still, until = [], time.monotonic() + quiet, time.monotonic() + 120
     # A transaction's marker is an offset without a record, so that the end is when nothing comes any more.
     while time.monotonic() < min(still, until):
         message = consumer.poll(0.5)
         if message is not None and message.error() is None:
             found.append((message.key(), message.value()))
-            still = time.monotonic() + 8
+            still = time.monotonic() + quiet
             if any(ends.values()) and len(found) > 10 * sum(ends.values()):
                 break
     consumer.close()
@@ -261,6 +262,24 @@ def missing():
         yield "Java"
 
 
+def two_nodes(stack, tradelane, work, cluster, database):
+    """Two nodes of one hub, with its people."""
+    nodes = []
+    for name in ("a", "b"):
+        folder = work / name
+        folder.mkdir()
+        node = Node(tradelane, folder, work, cluster, database)
+        if nodes:
+            for key in nodes[0].folder.glob("*.key"):
+                shutil.copy(key, folder)
+        node.start()
+        stack.callback(node.stop)
+        if not nodes:
+            node.people()
+        nodes.append(node)
+    return nodes
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--tradelane", default="target/release/tradelane")
@@ -274,20 +293,8 @@ def main():
         work = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tradelane-cluster-")))
         cluster = stack.enter_context(kafka(options.kafka, "--security", "sasl")).facts
         database = stack.enter_context(postgres(work / "postgres"))
-        nodes = []
-        for name in ("a", "b"):
-            folder = work / name
-            folder.mkdir()
-            node = Node(options.tradelane, folder, work, cluster, database)
-            if nodes:
-                for key in nodes[0].folder.glob("*.key"):
-                    shutil.copy(key, folder)
-            node.start()
-            stack.callback(node.stop)
-            if not nodes:
-                node.people()
-                node.products({TOPIC: 2, CHANGES: 1, CHECKED: 1})
-            nodes.append(node)
+        nodes = two_nodes(stack, options.tradelane, work, cluster, database)
+        nodes[0].products({TOPIC: 2, CHANGES: 1, CHECKED: 1})
         alive = nodes[1:]
         steps = ((what_breaks_the_contract_is_refused_and_the_producer_goes_on, nodes),
                  (transactions_are_whole_or_not_at_all, nodes), (http_sends_nobody_past_the_cluster, nodes),

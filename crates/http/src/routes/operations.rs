@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use http::{Method, StatusCode};
+use tradelane_hub::health::Check;
 use tradelane_hub::{HubError, Result};
 use tradelane_model::codes;
 
@@ -37,7 +38,12 @@ async fn health(ask: PublicAsk) -> Result<Reply> {
 
 async fn readiness(ask: PublicAsk) -> Result<Reply> {
     ask.no_query()?;
-    let health = ask.shared.hub.health().await;
+    let mut health = ask.shared.hub.health().await;
+    if let Some((name, is_well)) = ask.shared.more_ready.get() {
+        let check = Check { name, ok: is_well() };
+        health.ready &= check.ok;
+        health.checks.push(check);
+    }
     let closing = *ask.shared.closing.borrow();
     let status = if health.ready && !closing { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(Reply::json(status, &health))

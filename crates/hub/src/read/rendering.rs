@@ -70,16 +70,22 @@ impl Hub {
     }
 
     /// A batch that a cluster stored, as the reader's view shows it.
-    pub(crate) async fn cluster_records(&self, reader: &Reader, stored: &Batch<'_>) -> Result<Arc<RenderedRecords>> {
+    pub(crate) async fn cluster_records(
+        &self,
+        reader: &Reader,
+        stored: &Batch<'_>,
+    ) -> Result<Result<Arc<RenderedRecords>>> {
         let source = Source::of_cluster(stored);
         let known = reusable(reader, source.base_offset, source.checksum);
         if let Some(rendered) = known.and_then(|key| self.inner().rendered.records.get(&key)) {
             add(&self.inner().counters.batches_reused, 1);
-            return Ok(rendered);
+            return Ok(Ok(rendered));
         }
         let mut scratch = Decompressor::new();
-        let records = batch::cluster_records(stored, &mut scratch)?;
-        self.records_from(reader, &source, &records).await
+        match batch::cluster_records(stored, &mut scratch) {
+            Ok(records) => self.records_from(reader, &source, &records).await.map(Ok),
+            Err(unreadable) => Ok(Err(unreadable)),
+        }
     }
 
     async fn records_from(

@@ -2,8 +2,9 @@
 //! them. One for all connections.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
 use kafka_protocol::messages::{ApiVersionsRequest, BrokerId, MetadataRequest};
@@ -16,6 +17,12 @@ use super::names::Names;
 use crate::wire::table::{Api, Key};
 use crate::wire::text;
 
+/// How often the cluster is looked at while it answers, and while it does not.
+const LOOK: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Time for its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The version of Metadata in which the cluster is asked: with topic ids.
 pub(super) const METADATA: i16 = 12;
 
@@ -24,8 +31,9 @@ pub(crate) struct Cluster {
     pub(super) config: UpstreamConfig,
     pub(super) names: Names,
     tls: Option<TlsConnector>,
-    /// By API: the least and the highest version.
-    versions: BTreeMap<i16, (i16, i16)>,
+    /// By API: the least and the highest version. Empty until the cluster was reached.
+    versions: RwLock<BTreeMap<i16, (i16, i16)>>,
+    reachable: AtomicBool,
     addresses: RwLock<BTreeMap<i32, (String, u16)>>,
     /// The ports of ours.
     ports: BTreeMap<i32, u16>,
@@ -34,20 +42,67 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Asks the cluster what it speaks and where its brokers are.
-    pub(crate) async fn find(config: UpstreamConfig, tls: Option<TlsConnector>) -> Result<Self, Down> {
-        let names = Names::new(&config.topic_prefix);
-        let mut cluster = Self {
+    /// A cluster that nothing is known of yet. `ports` stand for its brokers, at `host`.
+    pub(crate) fn new(
+        config: UpstreamConfig,
+        tls: Option<TlsConnector>,
+        host: &str,
+        ports: BTreeMap<i32, u16>,
+    ) -> Self {
+        Self {
+            names: Names::new(&config.topic_prefix),
             config,
-            names,
             tls,
-            versions: BTreeMap::new(),
+            versions: RwLock::default(),
+            reachable: AtomicBool::new(false),
             addresses: RwLock::default(),
-            ports: BTreeMap::new(),
-            host: String::new(),
+            ports,
+            host: host.to_owned(),
             next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Looks at the cluster for ever, and says when it goes and comes.
+    pub(crate) async fn watch(&self) {
+        let mut link = None;
+        let mut before = None;
+        loop {
+            let looked = tokio::time::timeout(PATIENCE, self.look(&mut link)).await.unwrap_or(Err(Down::Slow));
+            self.reachable.store(looked.is_ok(), Ordering::Relaxed);
+            match &looked {
+                Ok(brokers) if before != Some(true) => {
+                    tracing::info!(target: "tradelane::kafka", brokers, "the cluster answers");
+                }
+                Err(error) if before != Some(false) => {
+                    let bootstrap = self.config.bootstrap.join(",");
+                    tracing::warn!(target: "tradelane::kafka", bootstrap, %error, "the cluster cannot be used; trying on until it can");
+                }
+                _ => {}
+            }
+            before = Some(looked.is_ok());
+            if looked.is_err() {
+                link = None;
+            }
+            tokio::time::sleep(if looked.is_ok() { LOOK } else { LOOK_AGAIN }).await;
+        }
+    }
+
+    /// Does the cluster answer?
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// Has it ever, so that it is known what can be offered?
+    pub(crate) fn is_known(&self) -> bool {
+        !self.versions.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Asks what the cluster speaks and where its brokers are; returns how many there are.
+    async fn look(&self, kept: &mut Option<Link>) -> Result<usize, Down> {
+        let mut link = match kept.take() {
+            Some(link) => link,
+            None => self.connect(None, text("tradelane")).await?,
         };
-        let mut link = cluster.connect(None, text("tradelane")).await?;
         let versions = link
             .call(
                 3,
@@ -59,16 +114,12 @@ impl Cluster {
         let range = |api: &kafka_protocol::messages::api_versions_response::ApiVersion| {
             (api.api_key, (api.min_version, api.max_version))
         };
-        cluster.versions = versions.api_keys.iter().map(range).collect();
+        let versions = versions.api_keys.iter().map(range).collect();
         let metadata = link.call(METADATA, &MetadataRequest::default().with_topics(Some(Vec::new()))).await?;
-        cluster.learn(&metadata.brokers);
-        Ok(cluster)
-    }
-
-    /// Which ports stand for the brokers, and the name under which clients find them.
-    pub(crate) fn advertise(&mut self, host: &str, ports: BTreeMap<i32, u16>) {
-        self.host = host.to_owned();
-        self.ports = ports;
+        self.learn(&metadata.brokers);
+        *self.versions.write().unwrap_or_else(PoisonError::into_inner) = versions;
+        *kept = Some(link);
+        Ok(metadata.brokers.len())
     }
 
     /// The versions in which an API is offered; none if it is not.
@@ -80,8 +131,9 @@ impl Cluster {
             // Clients fall back to Metadata.
             Key::DescribeTopicPartitions => None,
             _ => {
-                let (min, max) = self.versions.get(&(api.key as i16))?;
-                let (least, most) = (api.advertised.max(*min), api.max.min(*max));
+                let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+                let (min, max) = *versions.get(&(api.key as i16))?;
+                let (least, most) = (api.advertised.max(min), api.max.min(max));
                 (least <= most).then_some((least, most))
             }
         }

@@ -117,18 +117,30 @@ impl Passing<'_> {
         let mut shown = Vec::with_capacity(wanted.len());
         for partition in wanted {
             if let Some(found) = found.remove(&(inner.clone(), partition.partition)) {
-                shown.push(self.shown_partition(product, reader, found).await);
+                shown.push(self.shown_partition(product, reader, partition.fetch_offset, found).await);
             }
         }
         shown
     }
 
-    async fn shown_partition(&self, product: &ProductId, reader: &Reader, found: PartitionData) -> PartitionData {
+    async fn shown_partition(
+        &self,
+        product: &ProductId,
+        reader: &Reader,
+        from: i64,
+        found: PartitionData,
+    ) -> PartitionData {
         let batches = found.records.as_ref().map(whole_batches).unwrap_or_default();
         let index = found.partition_index;
         // A partition that only the cluster has is no partition of the product's.
         let Ok(partition) = u32::try_from(index) else { return nothing(index, codes::UNKNOWN_TOPIC_OR_PARTITION) };
-        let page = match self.ask.shared.hub.render_records(reader, partition, batches).await {
+        let page = match self
+            .ask
+            .shared
+            .hub
+            .render_records(reader, partition, u64::try_from(from).unwrap_or(0), batches)
+            .await
+        {
             Ok(page) => page,
             Err(error) => return nothing(index, self.ask.refusal(product, &error)),
         };

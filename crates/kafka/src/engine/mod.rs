@@ -25,13 +25,12 @@ use kafka_protocol::protocol::Request;
 use tokio::sync::Mutex;
 
 pub(crate) use cluster::Cluster;
-pub(crate) use link::Down;
 
 use crate::apis::{self, Answer, Ask, Quiet};
 use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 use crate::wire::table::Key;
-use link::Link;
+use link::{Down, Link};
 use names::inside;
 
 /// A client connection's way to the cluster.

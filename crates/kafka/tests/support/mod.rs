@@ -156,12 +156,18 @@ impl World {
             None => Server::bind(config, hub.clone()).await.unwrap(),
             Some(upstream) => Server::in_front_of(upstream, config, hub.clone()).await.unwrap(),
         };
-        let ports = server.node_ports();
+        let (ports, observer) = (server.node_ports(), server.observer());
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
+        for _ in 0..600 {
+            if observer.is_ready() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         Self {
             hub,
             address,
