@@ -64,6 +64,15 @@ async fn prepared(world: &World, operation: &str) -> Option<Example> {
             let text = example("network/acme/stock.yaml");
             of("/v1/apply?dry-run=true", 200, Refused).json(json!({ "files": [{ "name": "stock", "text": text }] }))
         }
+        "impact" => {
+            let text = example("network/acme/stock.yaml");
+            of("/v1/impact", 200, Refused).json(json!({ "files": [{ "name": "stock", "text": text }] }))
+        }
+        "listNotices" => of("/v1/notices", 200, Own),
+        "moveGrant" => {
+            superseded(world).await;
+            of("/v1/grants/northline-tracking-acme/move", 200, Refused)
+        }
         "issueCredential" => of("/v1/principals/acme-erp/credentials", 201, Refused)
             .json(json!({ "kind": "client-secret", "lifetimeSeconds": 60 })),
         "listCredentials" => of("/v1/credentials", 200, Own),
@@ -176,6 +185,16 @@ async fn requested(world: &World) -> String {
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
 
+/// The carrier breaks its contract, with notice: acme's grant stays with the version that it has.
+async fn superseded(world: &World) {
+    let broken = example("network/northline/tracking.odcs.yaml")
+        .replace("version: 1.0.0", "version: 2.0.0")
+        .replace("- {name: sscc, logicalType: string, ", "- {name: sscc, logicalType: string, required: true, ")
+        .replace("property: tradelane\n    value:", "property: tradelane\n    value:\n      evolution: {notice: P90D}");
+    let body = json!({ "files": [{ "name": "tracking", "text": broken }] });
+    world.post("/v1/apply").as_("northline-desk").json(&body).send().await.must(200);
+}
+
 async fn credential(world: &World) -> String {
     let body = json!({ "kind": "api-key", "lifetimeSeconds": 60 });
     let issued = world.post("/v1/principals/acme-erp/credentials").as_("acme-desk").json(&body).send().await.must(201);
@@ -279,4 +298,23 @@ async fn no_operation_goes_past_authentication_authorization_or_audit() {
         }
     }
     assert!(tried >= 60, "{tried} operations were tried");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_in_a_version_that_ends_says_since_when_until_when_and_where_to_read_more() {
+    let world = World::start().await;
+    let read = || world.get("/v1/products/northline-tracking/events").as_("acme-desk").send();
+    let before = read().await.must(200);
+    assert!(before.headers.get("deprecation").is_none() && before.headers.get("sunset").is_none());
+    superseded(&world).await;
+    let answer = read().await.must(200);
+    let since = answer.header("deprecation").strip_prefix('@').and_then(|time| time.parse::<i64>().ok());
+    assert!(since.is_some_and(|since| since > 1_700_000_000), "{}", answer.header("deprecation"));
+    assert!(answer.header("sunset").ends_with(" GMT"), "{}", answer.header("sunset"));
+    assert!(answer.header("link").contains("</v1/notices>; rel=\"deprecation\""), "{}", answer.header("link"));
+    let told = world.get("/v1/notices").as_("acme-desk").send().await.must(200).json();
+    assert_eq!(told["notices"][0]["grant"], "northline-tracking-acme");
+    assert_eq!((&told["notices"][0]["version"], &told["notices"][0]["next"]), (&json!("1.0.0"), &json!("2.0.0")));
+    let own = world.get("/v1/products/northline-tracking/events").as_("northline-desk").send().await.must(200);
+    assert!(own.headers.get("sunset").is_none(), "its owner reads the newest version");
 }

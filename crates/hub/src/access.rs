@@ -43,6 +43,7 @@ impl Hub {
                 conditions: Conditions { terms: request.note.clone(), ..Conditions::default() },
                 status: GrantState::Requested,
                 pseudonym_epoch: 0,
+                pin: None,
             };
             Ok((vec![Change::GrantPut(grant.clone())], grant))
         };

@@ -1,6 +1,7 @@
 //! Manifests: a plan first, then the same plan carried out whole or not at all.
 
 use serde::Serialize;
+use tradelane_model::journal::Change;
 use tradelane_model::manifest::{self, Manifest};
 use tradelane_model::plan::{self, Plan, Verb};
 use tradelane_model::{Model, codes};
@@ -11,6 +12,7 @@ use crate::authorize::{Act, On};
 use crate::control::misfit;
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
+use crate::evolve;
 use crate::views;
 
 /// A manifest file: its name for messages, and its text.
@@ -36,7 +38,7 @@ impl Hub {
     pub async fn plan(&self, caller: &Caller, files: &[File], prune: bool) -> Result<Audited<Vec<PlanLine>>> {
         let manifests = parse(files)?;
         self.may_apply(caller, &manifests)?;
-        let plan = self.plan_for(caller, &self.model(), &manifests, prune)?;
+        let (plan, _) = self.plan_for(caller, &self.model(), &manifests, prune)?;
         let mut leaf = hub_leaf(self.now(), caller, PLAN);
         leaf.count = plan.steps.len() as u64;
         self.audited(leaf, lines(&plan)).await
@@ -48,15 +50,22 @@ impl Hub {
         self.may_apply(caller, &manifests)?;
         let leaf = hub_leaf(self.now(), caller, CHANGE);
         let decide = |model: &Model, _| {
-            let plan = self.plan_for(caller, model, &manifests, prune)?;
-            Ok((plan.changes().cloned().collect(), lines(&plan)))
+            let (plan, pins) = self.plan_for(caller, model, &manifests, prune)?;
+            Ok((plan.changes().cloned().chain(pins).collect(), lines(&plan)))
         };
         let (value, leaf) = self.change(&caller.principal.id, leaf, decide).await?;
         self.forget_deleted_products().await;
         Ok(Audited { value, leaf })
     }
 
-    fn plan_for(&self, caller: &Caller, model: &Model, manifests: &[Manifest], prune: bool) -> Result<Plan> {
+    /// The plan, and what a breaking change of a contract does beside it.
+    fn plan_for(
+        &self,
+        caller: &Caller,
+        model: &Model,
+        manifests: &[Manifest],
+        prune: bool,
+    ) -> Result<(Plan, Vec<Change>)> {
         let plan = plan::plan(model, manifests, prune, &caller.principal.id, self.now()).map_err(misfit)?;
         let mut after = model.clone();
         for change in plan.changes() {
@@ -73,11 +82,12 @@ impl Hub {
                 _ => {}
             }
         }
-        Ok(plan)
+        let pins = evolve::govern(model, &plan, &after, self.now())?;
+        Ok((plan, pins))
     }
 
     /// An operator may apply anything but what only an owner decides; an owner may apply what is its own.
-    fn may_apply(&self, caller: &Caller, manifests: &[Manifest]) -> Result<()> {
+    pub(crate) fn may_apply(&self, caller: &Caller, manifests: &[Manifest]) -> Result<()> {
         let model = self.model();
         for manifest in manifests {
             match manifest {
@@ -117,7 +127,7 @@ impl Hub {
     }
 }
 
-fn parse(files: &[File]) -> Result<Vec<Manifest>> {
+pub(crate) fn parse(files: &[File]) -> Result<Vec<Manifest>> {
     let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
     if files.len() > MAX_FILES || bytes > MAX_BYTES {
         let detail = format!("An apply has at most {MAX_FILES} files and {MAX_BYTES} bytes.");

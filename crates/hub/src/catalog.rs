@@ -5,13 +5,14 @@ use serde_json::Value;
 use tradelane_audit::Leaf;
 use tradelane_model::grant::GrantState;
 use tradelane_model::product::Format;
-use tradelane_model::{Class, ContractId, Model, OrgId, Product, ProductId};
+use tradelane_model::{Class, ContractId, Model, OrgId, Product, ProductId, ViewSpec};
 
 use crate::Hub;
 use crate::audit_trail::{CATALOG, hub_leaf};
 use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
+use crate::evolve::Notice;
 use crate::views;
 
 /// A field as the catalog shows it.
@@ -58,6 +59,9 @@ pub struct CatalogEntry {
     pub fields: Vec<CatalogField>,
     /// `owner`, `granted`, `requested` or `none`.
     pub access: &'static str,
+    /// What the caller is told of a version that it reads and that ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
 }
 
 impl Hub {
@@ -103,8 +107,13 @@ impl Hub {
             let now = self.now();
             let mut grants = model.live_grants(&caller.organization.id, id, now);
             let grant = grants.find(|grant| purpose.is_none_or(|purpose| grant.purpose == purpose));
-            let spec = grant.map(|grant| grant.conditions.view.clone()).unwrap_or_default();
-            views::schema_of_view(contract, &spec)?
+            match grant {
+                Some(grant) => {
+                    let contract = &self.grant_view(grant)?.current.contract;
+                    views::schema_of_view(contract, &grant.conditions.view)?
+                }
+                None => views::schema_of_view(contract, &ViewSpec::default())?,
+            }
         };
         self.audited(self.catalog_leaf(caller, product), schema).await
     }
@@ -148,7 +157,14 @@ impl Hub {
             partitions: product.partitions,
             fields,
             access: self.access_of(model, caller, product),
+            notices: self.notices_on(model, caller, product),
         })
+    }
+
+    /// Those of the caller's own grants; the owner finds those of all in the list of notices.
+    fn notices_on(&self, model: &Model, caller: &Caller, product: &Product) -> Vec<Notice> {
+        let live = model.live_grants(&caller.organization.id, &product.id, self.now());
+        live.filter_map(|grant| self.notice(model, grant)).collect()
     }
 
     fn access_of(&self, model: &Model, caller: &Caller, product: &Product) -> &'static str {

@@ -9,7 +9,7 @@
 //! | everyone | [`authenticate`], [`catalog`], [`audit_trail`] |
 //! | publishers | [`publish`], [`records`], [`capture`] |
 //! | consumers | [`read`], [`records`], [`query`], [`access`] |
-//! | data owners | [`apply`], [`registry`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
+//! | data owners | [`apply`], [`evolve`], [`registry`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
 //! | administrators | [`credential`], [`apply`] |
 //! | privacy officers | [`erase`] |
 //! | operators | [`open`], [`health`], [`retention`] |
@@ -31,6 +31,7 @@ mod elsewhere;
 mod envelope;
 pub mod erase;
 pub mod error;
+pub mod evolve;
 pub mod explain;
 pub mod health;
 mod keyring;
@@ -52,6 +53,7 @@ pub use clock::{Clock, SystemClock};
 pub use credential::{IssuedCredential, NewCertificate, NewCredential};
 pub use doorway::{Audited, Caller};
 pub use error::{HubError, Place, Result};
+pub use evolve::Notice;
 pub use open::{Hub, HubConfig, Opened};
 pub use publish::{Body, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};

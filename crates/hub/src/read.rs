@@ -194,6 +194,10 @@ impl Hub {
     pub fn check(&self, reader: &Reader) -> Result<()> {
         let now = self.now();
         let ended = || HubError::of(codes::GRANT_ENDED);
+        // The version that the grant stayed with is no longer served: a new reader gets the newest.
+        if reader.view.is_over(now) {
+            return Err(ended());
+        }
         match reader.permit.check(now) {
             Ok(()) => Ok(()),
             Err(Refusal::Expired) => {

@@ -19,6 +19,7 @@ use tradelane_tape::{Doc, Limits};
 use crate::Hub;
 use crate::envelope::{Envelope, EnvelopeView};
 use crate::error::{HubError, Place, Result};
+use crate::evolve::Pinned;
 use crate::keyring::BatchKeys;
 use crate::native::{Cut, Looking, NativeContract};
 
@@ -92,6 +93,22 @@ impl CompiledContract {
                 Ok(Err((error.code(), vec![place])))
             }
             Err(error) => Err(HubError::of(error.code()).because(error).retry(1)),
+        }
+    }
+
+    /// The same revision with other rules of what is shown; nothing is published under it.
+    pub(crate) fn for_reading(&self, contract: Arc<Contract>, rules: Arc<Rules>, envelope: Arc<Envelope>) -> Self {
+        Self {
+            owner: self.owner.clone(),
+            contract,
+            revision: self.revision,
+            rules,
+            product: self.product.clone(),
+            schema: None,
+            native: None,
+            quality: Vec::new(),
+            tagger: self.tagger.clone(),
+            envelope,
         }
     }
 
@@ -215,6 +232,8 @@ pub(crate) struct GrantView {
     pub(crate) schemas: Mutex<HashMap<u32, u32>>,
     /// Does it show the owner everything?
     pub(crate) is_owners: bool,
+    /// The earlier version of the contract that it stays with.
+    pub(crate) pinned: Option<Pinned>,
     /// Equal digests render equal bytes.
     pub(crate) digest: [u8; 32],
     /// The product's stream, as rendered batches name it.
@@ -222,6 +241,11 @@ pub(crate) struct GrantView {
 }
 
 impl GrantView {
+    /// Was it for an earlier version of the contract whose time is over?
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.pinned.as_ref().is_some_and(|pinned| pinned.is_over(now))
+    }
+
     /// The classes of which the view can show anything.
     pub(crate) fn disclosed(&self, hub: &Hub, product: &ProductId) -> Vec<Class> {
         let view = hub.view_for(self, product, self.current.revision);
@@ -345,7 +369,7 @@ impl Hub {
 
     /// A grant's view, compiled.
     pub(crate) fn grant_view(&self, grant: &Grant) -> Result<Arc<GrantView>> {
-        if let Some(view) = read(&self.inner().views.grants, &grant.id) {
+        if let Some(view) = read(&self.inner().views.grants, &grant.id).filter(|view| !view.is_over(self.now())) {
             return Ok(view);
         }
         let view = Arc::new(self.compile_grant(grant)?);
@@ -354,13 +378,14 @@ impl Hub {
     }
 
     fn compile_grant(&self, grant: &Grant) -> Result<GrantView> {
-        let current = self.contract(&grant.product)?;
+        let (current, pinned) = self.contract_read_by(grant)?;
         let tenant = self.inner().keyring.derive(&[b"views", current.owner.as_str().as_bytes()]);
         let (consumer, id) = (grant.consumer.as_str(), grant.id.as_str());
         let keys = ViewKeys::derive(&tenant, consumer, &grant.purpose, u64::from(grant.pseudonym_epoch), id);
-        let filter = grant.conditions.filter.as_deref().map(|text| self.compile_filter(text, grant, &keys));
+        let filter = grant.conditions.filter.as_deref().map(|text| self.compile_filter(text, grant, &current, &keys));
         let filter = filter.transpose()?;
         let digest = digest(&current, &grant.conditions.view, Some(grant), filter.as_ref());
+        let digest = pinned.as_ref().map_or(digest, |pinned| pinned.digest(digest));
         Ok(GrantView {
             current,
             spec: grant.conditions.view.clone(),
@@ -370,12 +395,19 @@ impl Hub {
             filter,
             schemas: Mutex::default(),
             is_owners: false,
+            pinned,
             digest,
             stream: grant.product.as_str().into(),
         })
     }
 
-    fn compile_filter(&self, text: &str, grant: &Grant, keys: &ViewKeys) -> Result<GrantFilter> {
+    fn compile_filter(
+        &self,
+        text: &str,
+        grant: &Grant,
+        contract: &CompiledContract,
+        keys: &ViewKeys,
+    ) -> Result<GrantFilter> {
         let filter = RowFilter::compile(text).map_err(|error| HubError::of(codes::FILTER_INVALID).because(error))?;
         let model = self.model();
         let organization = model.organizations.get(&grant.consumer).map(|org| org.attributes.clone());
@@ -384,7 +416,6 @@ impl Hub {
         attributes.extend(grant.conditions.attributes.clone());
         attributes.insert("organization".into(), Value::from(grant.consumer.as_str()));
         attributes.insert("purpose".into(), Value::from(grant.purpose.as_str()));
-        let contract = self.contract(&grant.product)?;
         Ok(GrantFilter {
             spec: filter_spec(&contract.contract, &filter),
             known: canonical(&attributes),
@@ -418,6 +449,7 @@ impl Hub {
             filter: None,
             schemas: Mutex::default(),
             is_owners: true,
+            pinned: None,
             digest,
             stream,
         };

@@ -95,6 +95,8 @@ codes! {
         "Serialize it with the schema that its product's contract carries, and nothing after it.";
     BINARY_PRODUCT "TL-1018" 415 "binary-product" "The product's events are Avro or Protobuf, which cannot be sent this way."
         "Publish with a Kafka client and the serializer of the schema registry.";
+    CONTRACT_BREAKING "TL-1019" 409 "contract-breaking" "The change of the data contract would break its consumers."
+        "Undo what breaks, or raise the contract's major version and give a notice period; `tradelane impact` says who would notice.";
     UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."
         "Send `Authorization: Bearer` with an API key or an access token from /oauth/token.";
     CREDENTIALS_EXPIRED "TL-2002" 401 "credentials-expired" "The access token or key has expired or was revoked."

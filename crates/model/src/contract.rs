@@ -1,9 +1,10 @@
 //! Data contracts: ODCS 3.1 documents (Open Data Contract Standard, bitol.io), read into what Tradelane enforces.
 //!
 //! Of an ODCS document this reads: `id`, `version`, `status`, `name`, `description`, the one object under `schema`
-//! with its properties (types, `required`, `logicalTypeOptions`, `classification`), quality rules of `type: custom`
-//! and `engine: cel`, `slaProperties` (of which `retention` is enforced), and the custom property `tradelane`, which
-//! holds what ODCS has no word for: see [`Extension`]. Everything else is kept in the text and shown in the catalog.
+//! with its properties (types, `required`, `logicalTypeOptions`, `classification`, the custom property `default`), quality
+//! rules of `type: custom` and `engine: cel`, `slaProperties` (of which `retention` is enforced), and the custom property
+//! `tradelane`, which holds what ODCS has no word for: see [`Extension`]. Everything else is kept in the text and shown
+//! in the catalog.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::class::Class;
+use crate::evolution::Evolution;
 use crate::id::ContractId;
 use crate::native::NativeSchema;
 use crate::pattern::Pattern;
@@ -94,6 +96,9 @@ pub struct Extension {
     /// What the keys and headers of records are.
     #[serde(default)]
     pub records: RecordRules,
+    /// How its major versions follow each other.
+    #[serde(default)]
+    pub evolution: Option<Evolution>,
 }
 
 /// What travels beside the events of a product: record keys and headers, as Kafka clients send them. What is not named
@@ -153,6 +158,8 @@ pub struct Contract {
     pub sla: Vec<Sla>,
     /// Keys and headers of records.
     pub records: RecordRules,
+    /// The notice that consumers get of a breaking change.
+    pub evolution: Option<Evolution>,
     /// The document as it was written.
     pub text: String,
 }
@@ -186,6 +193,7 @@ impl Contract {
         extension.fields.iter().for_each(|rule| shape.add_rule(rule));
         check_shape(&shape)?;
         check_records(&extension.records, &shape)?;
+        extension.evolution.as_ref().map(Evolution::check).transpose()?;
         let json_schema = match extension.json_schema {
             Some(schema) => schema,
             None => schema_of(object),
@@ -207,6 +215,7 @@ impl Contract {
             quality,
             sla,
             records: extension.records,
+            evolution: extension.evolution,
             text: text.to_owned(),
         })
     }
@@ -425,6 +434,9 @@ fn element_schema(element: &Value) -> Map<String, Value> {
         schema.insert("format".into(), json!(format));
     }
     options(element, &mut schema);
+    if let Some(default) = own_property(element, "default") {
+        schema.insert("default".into(), default.clone());
+    }
     if let Some(list) = element.get("properties").and_then(Value::as_array) {
         let named = list.iter().filter_map(|p| text_at(p, "/name").map(|name| (name, p)));
         let properties: Map<_, _> =
@@ -438,6 +450,12 @@ fn element_schema(element: &Value) -> Map<String, Value> {
         schema.insert("items".into(), Value::Object(element_schema(items)));
     }
     schema
+}
+
+/// The value of a custom property of an element.
+fn own_property<'a>(element: &'a Value, name: &str) -> Option<&'a Value> {
+    let list = element.get("customProperties").and_then(Value::as_array)?;
+    list.iter().find(|property| text_at(property, "/property") == Some(name))?.get("value")
 }
 
 fn options(element: &Value, schema: &mut Map<String, Value>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::evolution::Pin;
 use crate::id::{GrantId, OrgId, PrincipalId, ProductId};
 use crate::time::Timestamp;
 use crate::view::ViewSpec;
@@ -80,9 +81,18 @@ pub struct Grant {
     /// Pseudonyms and tokens of one epoch cannot be joined with those of another.
     #[serde(default)]
     pub pseudonym_epoch: u32,
+    /// The major version of the contract that it stays with while notice of a breaking change is given; none: it reads the
+    /// newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }
 
 impl Grant {
+    /// The version that it stays with at that time, if that is an earlier one.
+    pub fn pinned(&self, now: Timestamp) -> Option<&Pin> {
+        self.pin.as_ref().filter(|pin| now < pin.until)
+    }
+
     /// May it be used at that time?
     pub fn is_live(&self, now: Timestamp) -> bool {
         matches!(self.status, GrantState::Active { .. }) && self.conditions.expires.is_none_or(|end| now < end)

@@ -7,6 +7,7 @@
 pub mod class;
 pub mod codes;
 pub mod contract;
+pub mod evolution;
 pub mod grant;
 pub mod id;
 pub mod journal;

@@ -139,6 +139,8 @@ fn grant_step(model: &Model, new: &GrantManifest, by: &PrincipalId, at: Timestam
             conditions: new.conditions.clone(),
             status: GrantState::Active { by: by.clone(), at },
             pseudonym_epoch: new.pseudonym_epoch,
+            // What a manifest does not say it does not take away.
+            pin: old.filter(|old| old.product == new.product).and_then(|old| old.pin.clone()),
         })
     })
 }

@@ -58,6 +58,7 @@ fn permit(authorizer: &Authorizer, n: usize) -> Result<Permit, Box<dyn std::erro
         conditions: Conditions::default(),
         status: GrantState::Active { by: "owner".parse()?, at: NOW },
         pseudonym_epoch: 0,
+        pin: None,
     };
     let snapshot = authorizer.snapshot(&principal.id, &reader.id, Some(&owner.id), Some(&product.id), Some(&grant.id));
     Ok(authorizer.authorize(Request {

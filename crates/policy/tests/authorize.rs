@@ -119,6 +119,7 @@ fn grant() -> Grant {
         conditions: Conditions::default(),
         status: GrantState::Active { by: "maker-owner".parse().unwrap(), at: NOW },
         pseudonym_epoch: 0,
+        pin: None,
     }
 }
 

@@ -128,6 +128,9 @@ pub enum Withheld {
     /// The current contract cannot be applied to the old record.
     #[error("the record cannot be classified anew under the current contract")]
     Unclassifiable,
+    /// The reader stays with an earlier version of the contract, in whose form the event cannot be brought.
+    #[error("the record was published under a later version of its contract, and cannot be shown in the reader's")]
+    OtherVersion,
 }
 
 impl Withheld {
@@ -148,6 +151,7 @@ impl Withheld {
             Self::MissingKey => "missing-key",
             Self::OtherShape => "other-shape",
             Self::Unclassifiable => "unclassifiable",
+            Self::OtherVersion => "other-version",
         }
     }
 }

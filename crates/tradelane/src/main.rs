@@ -56,6 +56,8 @@ enum Command {
     Config(commands::config::Args),
     /// Make organizations, products, contracts and grants as YAML files say
     Apply(commands::apply::Args),
+    /// Say who would notice a change of contracts, and how
+    Impact(commands::impact::Args),
     /// Publish events to a product
     Publish(commands::publish::Args),
     /// Read a product's events as your organization may see them
@@ -129,6 +131,7 @@ fn run(cli: Cli, out: Out) -> Result<()> {
         Command::Serve(args) => commands::serve::run(args, out),
         Command::Config(args) => commands::config::run(args, out),
         Command::Apply(args) => commands::apply::run(args, connection, out),
+        Command::Impact(args) => commands::impact::run(args, connection, out),
         Command::Publish(args) => commands::publish::run(args, connection, out),
         Command::Read(args) => commands::read::run(args, connection, out),
         Command::Tail(args) => commands::tail::run(args, connection, out),

@@ -148,6 +148,11 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
     let mut grant = json!({
         "id": id(), "product": id(), "consumer": id(), "purpose": text(),
         "status": reference("GrantStatus"), "pseudonymEpoch": { "type": "integer", "minimum": 0 },
+        "pin": {
+            "description": "The major version of the contract that it stays with, and until when.",
+            "type": "object", "required": ["major", "since", "until"],
+            "properties": { "major": { "type": "integer", "minimum": 0 }, "since": time, "until": time },
+        },
     });
     if let (Some(grant), Some(conditions)) = (grant.as_object_mut(), conditions.as_object()) {
         grant.extend(conditions.clone());
@@ -183,6 +188,7 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
                 "sla": array(object()),
                 "fields": array(json!({ "type": "object", "required": ["at"], "properties": { "at": text(), "class": text() } })),
                 "access": words(&["owner", "granted", "requested", "none"]),
+                "notices": array(object()),
             }
         }),
     );

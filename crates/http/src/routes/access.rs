@@ -7,7 +7,7 @@ use tradelane_model::grant::Conditions;
 use tradelane_model::{Grant, GrantId};
 
 use super::shapes::{AccessRequestBody, ReasonBody};
-use crate::api::{Operation, operation, reference};
+use crate::api::{Operation, object, operation, reference};
 use crate::door::{Ask, Route, governed};
 use crate::params::wrong;
 use crate::reply::Reply;
@@ -35,6 +35,15 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
     routes.push(governed(Method::POST, "/v1/grants/{grant}/deny", deny_it, deny));
     let revoke_it = decision("revokeGrant", "End a grant; the next read is refused", "ReasonBody");
     routes.push(governed(Method::POST, "/v1/grants/{grant}/revoke", revoke_it, revoke));
+    let move_it = operation("moveGrant", "Access", "Take the newest version of the contract before its notice is over")
+        .about("For the consumer of a grant that stays with an earlier major version. There is no way back.")
+        .answer(200, "The grant as it is now.", "application/json", reference("Grant"))
+        .refuses(409, "The grant reads the newest version.");
+    routes.push(governed(Method::POST, "/v1/grants/{grant}/move", move_it, move_grant));
+    let told = operation("listNotices", "Access", "Versions of contracts that end: of what you read, and of your products")
+        .about("Answers that are served in such a version say so as well, in `Deprecation` (RFC 9745) and `Sunset` (RFC 8594).")
+        .answer(200, "By grant.", "application/json", object());
+    routes.push(governed(Method::GET, "/v1/notices", told, notices));
 }
 
 fn decision(id: &'static str, summary: &'static str, body: &str) -> Operation {
@@ -82,6 +91,18 @@ async fn revoke(ask: Ask) -> Result<Audited<Reply>> {
     let body: ReasonBody = ask.json()?;
     let grant = ask.hub().revoke(&ask.caller, &ask.id::<GrantId>("grant")?, &body.reason).await?;
     Ok(grant.map(|grant| told(StatusCode::OK, &grant)))
+}
+
+async fn move_grant(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let grant = ask.hub().move_grant(&ask.caller, &ask.id::<GrantId>("grant")?).await?;
+    Ok(grant.map(|grant| told(StatusCode::OK, &grant)))
+}
+
+async fn notices(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let notices = ask.hub().notices(&ask.caller).await?;
+    Ok(notices.map(|notices| Reply::json(StatusCode::OK, &json!({ "notices": notices }))))
 }
 
 fn told(status: StatusCode, grant: &Grant) -> Reply {

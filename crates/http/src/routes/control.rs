@@ -6,7 +6,7 @@ use tradelane_hub::{Audited, HubError, Result};
 use tradelane_model::codes;
 
 use super::shapes::ApplyBody;
-use crate::api::{operation, reference, text};
+use crate::api::{object, operation, reference, text};
 use crate::door::{Ask, BodySize, Route, governed};
 use crate::params::{bad, wrong};
 use crate::reply::Reply;
@@ -25,6 +25,17 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .refuses(409, "Somebody changed this at the same time.")
         .refuses(422, "A manifest cannot be applied; nothing was changed.");
     routes.push(governed(Method::POST, "/v1/apply", described, apply).takes(BodySize::Manifests));
+    let described = operation("impact", "Control", "Who would notice a change of contracts, and how")
+        .about(
+            "For each contract in the manifests that is there already: what breaks, whether it may be applied, and for each \
+             grant which fields would disappear, appear, change their type or be masked otherwise, what its row filter would \
+             miss, and who read by it lately. Changes nothing.",
+        )
+        .body("application/json", reference("ApplyBody"))
+        .body("application/yaml", text())
+        .answer(200, "By contract.", "application/json", object())
+        .refuses(422, "A manifest cannot be read.");
+    routes.push(governed(Method::POST, "/v1/impact", described, impact).takes(BodySize::Manifests));
 }
 
 async fn apply(ask: Ask) -> Result<Audited<Reply>> {
@@ -37,6 +48,12 @@ async fn apply(ask: Ask) -> Result<Audited<Reply>> {
         false => ask.hub().apply(&ask.caller, &files, prune).await?,
     };
     Ok(steps.map(|steps| Reply::json(StatusCode::OK, &json!({ "applied": !dry_run, "steps": steps }))))
+}
+
+async fn impact(ask: Ask) -> Result<Audited<Reply>> {
+    ask.no_query()?;
+    let impacts = ask.hub().impact(&ask.caller, &files(&ask)?).await?;
+    Ok(impacts.map(|impacts| Reply::json(StatusCode::OK, &json!({ "contracts": impacts }))))
 }
 
 fn files(ask: &Ask) -> Result<Vec<(String, String)>> {

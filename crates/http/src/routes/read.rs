@@ -9,7 +9,7 @@ use futures_util::stream;
 use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::sync::watch;
-use tradelane_hub::{Audited, Chunk, From, Hub, HubError, Page, ReadLimits, Reader, Result};
+use tradelane_hub::{Audited, Chunk, From, Hub, HubError, Notice, Page, ReadLimits, Reader, Result};
 use tradelane_model::codes;
 
 use crate::api::{array, integer, operation, reference, text};
@@ -53,7 +53,9 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .answer(200, "", SSE, text())
         .answer(200, "", CLOUD, array(json!({ "type": "object" })))
         .sends(200, "Tradelane-Next", integer(0, MAX_OFFSET), "The next request's `from`.")
-        .sends(200, "Link", text(), "The next request.")
+        .sends(200, "Link", text(), "The next request; and where to read of the version's end, if it has one.")
+        .sends(200, "Deprecation", text(), "Since when the version that you read is deprecated (RFC 9745).")
+        .sends(200, "Sunset", text(), "Until when it is served (RFC 8594).")
         .refuses(410, "The offset is no longer kept.");
     routes.push(governed(Method::GET, "/v1/products/{product}/events", described, read));
 }
@@ -78,6 +80,7 @@ async fn read(ask: Ask) -> Result<Audited<Reply>> {
     }
     let closing = ask.shared.closing.subscribe();
     let page = read_or_close(ask.hub(), &reader, wanted.from, wanted.limits, closing).await?;
+    let notice = ask.hub().notice_of(&reader);
     Ok(page.map(|page| {
         let (next, partition) = (page.next, wanted.partition);
         let reply = match media {
@@ -85,9 +88,15 @@ async fn read(ask: Ask) -> Result<Audited<Reply>> {
             CLOUD => Reply::row(CLOUD, as_cloud_events(product.as_str(), partition, &page)),
             _ => Reply::row(NDJSON, page.chunks.iter().map(Chunk::lines).collect()),
         };
-        reply
-            .text_header("tradelane-next", &next.to_string())
-            .text_header("link", &next_link(product.as_str(), partition, next, wanted.purpose.as_deref()))
+        let link = next_link(product.as_str(), partition, next, wanted.purpose.as_deref());
+        let reply = reply.text_header("tradelane-next", &next.to_string());
+        match notice {
+            None => reply.text_header("link", &link),
+            Some(Notice { pin, .. }) => reply
+                .text_header("link", &format!("{link}, </v1/notices>; rel=\"deprecation\""))
+                .text_header("deprecation", &format!("@{}", pin.since.seconds()))
+                .text_header("sunset", &pin.until.http_date()),
+        }
     }))
 }
 

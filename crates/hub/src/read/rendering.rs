@@ -20,6 +20,7 @@ use crate::Hub;
 use crate::batch::{self, BatchWriter, Record};
 use crate::envelope::{EnvelopeView, KeyAndHeaders};
 use crate::error::Result;
+use crate::evolve::Down;
 use crate::health::add;
 use crate::keyring::NotingKeys;
 
@@ -178,6 +179,7 @@ impl Hub {
             filter: self.filter_view_for(view, product, revision)?,
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
             schema: self.reader_schema(view, revision),
+            down: view.pinned.as_ref().and_then(|pinned| pinned.down_from(revision)).cloned(),
         })
     }
 }
@@ -237,6 +239,8 @@ struct Views {
     envelope: Option<Arc<EnvelopeView>>,
     /// The schema of what is shown; none: the writer's.
     schema: Option<u32>,
+    /// How events are brought into the form of the earlier version that the reader stays with.
+    down: Option<Arc<Down>>,
 }
 
 /// What rendering a batch came to.
@@ -353,9 +357,14 @@ impl<'a, O: Output> Rendering<'a, O> {
         let (keys, scratch) = (self.keys, &mut self.scratch);
         // Listeners that carry text show binary events as JSON.
         let is_text = views.envelope.is_none();
-        let render = |out: &mut Vec<u8>| match is_text {
-            true => views.event.render_json(event, keys, scratch, out).map(|done| done.classes),
-            false => views.event.render(event, keys, scratch, out).map(|done| done.classes),
+        let render = |out: &mut Vec<u8>| {
+            let from = out.len();
+            let done = match is_text {
+                true => views.event.render_json(event, keys, scratch, out)?,
+                false => views.event.render(event, keys, scratch, out)?,
+            };
+            views.down.as_ref().map_or(Ok(()), |down| down.convert(out, from))?;
+            Ok(done.classes)
         };
         let schema = views.envelope.as_ref().and_then(|_| record.schema()).map(|writer| views.schema.unwrap_or(writer));
         let classes = match self.output.event(Place { offset, record, around, schema }, render)? {

@@ -25,7 +25,10 @@ impl Hub {
         if view.is_owners {
             return None;
         }
-        let revision = Cut::of(revision).schema();
+        let mut revision = Cut::of(revision).schema();
+        if let Some(pinned) = view.pinned.as_ref().filter(|pinned| revision > pinned.revision) {
+            revision = pinned.revision;
+        }
         if view.current.native.is_none() && revision != view.current.revision {
             return Some(id_of(EARLIER));
         }
@@ -33,7 +36,8 @@ impl Hub {
         Some(*known.entry(revision).or_insert_with(|| {
             let model = self.model();
             let history = model.contracts.get(&view.current.contract.id);
-            let contract = history.and_then(|history| history.at(revision));
+            let own = view.pinned.as_ref().map(|_| &view.current.contract);
+            let contract = own.or(history.and_then(|history| history.at(revision)));
             let text = contract.and_then(|contract| text_of(contract, &view.spec).ok());
             text.map_or_else(|| id_of(EARLIER), |text| id_of(&text.text))
         }))
@@ -46,11 +50,18 @@ impl Hub {
     pub(super) fn view_version(&self, product: &ProductId, grant: &Grant, which: WhichVersion) -> Result<SchemaRecord> {
         let model = self.model();
         let history = model.contract_of(product).ok_or_else(HubError::not_found)?;
+        let view = self.grant_view(grant)?;
+        let held = view.pinned.as_ref().map(|pinned| pinned.revision);
         let version = match which {
-            WhichVersion::Latest => history.revision(),
+            WhichVersion::Latest => held.unwrap_or(history.revision()),
             WhichVersion::Number(number) => number,
         };
-        let contract = history.at(version).ok_or_else(|| HubError::of(codes::SCHEMA_VERSION_UNKNOWN))?;
+        let contract = match held {
+            // What its newest contract restricts further is not in its schema either.
+            Some(revision) if revision == version => Some(&view.current.contract),
+            _ => history.at(version),
+        };
+        let contract = contract.ok_or_else(|| HubError::of(codes::SCHEMA_VERSION_UNKNOWN))?;
         let schema = text_of(contract, &grant.conditions.view)?;
         let (id, subject) = (id_of(&schema.text), model::value_subject(product));
         Ok(SchemaRecord { id, schema: Arc::new(schema), subject, version })

@@ -41,6 +41,13 @@ pub(crate) enum Args {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// The versions of contracts that end: of what you read, and of your products
+    Notices,
+    /// Take the newest version of a contract before its notice is over
+    Move {
+        /// The grant
+        id: String,
+    },
     /// End a grant; the next read is refused
     Revoke {
         /// The grant
@@ -74,6 +81,13 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
             };
             client.post(&format!("/v1/grants/{}/approve", escape(&id)), &conditions)?
         }
+        Args::Notices => {
+            let answer = client.get("/v1/notices")?;
+            notices(&answer, out);
+            out.value(&answer);
+            return Ok(());
+        }
+        Args::Move { id } => client.post(&format!("/v1/grants/{}/move", escape(&id)), &json!({}))?,
         Args::Deny { id, reason } => decide(&client, &id, "deny", &reason)?,
         Args::Revoke { id, reason } => decide(&client, &id, "revoke", &reason)?,
     };
@@ -107,6 +121,22 @@ fn list(answer: &Value, out: Out) {
             out.cell(Tone::Plain, text(grant, "purpose")),
             out.cell(tone, state),
             out.cell(Tone::Plain, text(grant, "expires")),
+        ]);
+    }
+    out.print(&table);
+}
+
+fn notices(answer: &Value, out: Out) {
+    let mut table = out.table(&["grant", "product", "consumer", "reads", "then", "until"]);
+    for notice in rows(answer, "notices") {
+        let cell = |name: &str| out.cell(Tone::Plain, text(notice, name));
+        table.add_row([
+            out.cell(Tone::Accent, text(notice, "grant")),
+            cell("product"),
+            cell("consumer"),
+            cell("version"),
+            cell("next"),
+            out.cell(Tone::Warn, text(notice, "until")),
         ]);
     }
     out.print(&table);

@@ -8,6 +8,7 @@ pub(crate) mod epcis;
 pub(crate) mod erase;
 pub(crate) mod explain;
 pub(crate) mod grants;
+pub(crate) mod impact;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod products;
