@@ -91,6 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_date_of_http_is_in_english_and_in_gmt() {
+        let time: Timestamp = "1994-11-06T09:49:37.5+01:00".parse().unwrap();
+        assert_eq!(time.http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
     fn a_time_reads_back_as_it_was_written() {
         let time: Timestamp = "2026-11-21T10:00:00.000001+01:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-11-21T09:00:00.000001Z");
