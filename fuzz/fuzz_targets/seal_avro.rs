@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use tradelane_encodings::{Limits, Tree};
 use tradelane_keys::{AeadKey, SecretBytes};
-use tradelane_model::native::NativeSchema;
 use tradelane_model::pattern::Pattern;
 use tradelane_model::shape::{FieldRule, Shape};
 use tradelane_model::{Action, Class, ViewSpec};
@@ -61,9 +60,9 @@ fuzz_target!(|data: &[u8]| {
     let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
     let (schema, event) = (&data[..end], &data[end + 1..]);
     let Ok(schema) = std::str::from_utf8(schema) else { return };
-    let Ok(codec) = Codec::compile(&NativeSchema::Avro { text: schema.into() }) else { return };
+    let Ok(codec) = Codec::avro(schema) else { return };
     let codec = Arc::new(codec);
-    let again = Codec::compile(&NativeSchema::Avro { text: codec.plain_schema().into() }).expect("what readers get");
+    let again = Codec::avro(&codec.plain_schema().expect("an Avro schema")).expect("what readers get");
     assert_eq!(again.canonical(), codec.canonical());
 
     let (mut tree, mut scratch, mut out) = (Tree::new(), Scratch::default(), Vec::new());
@@ -90,6 +89,6 @@ fuzz_target!(|data: &[u8]| {
         view.render(&opened, keys, &mut scratch, &mut out).expect("renders");
         codec.walk(&out, &Limits { max_depth: 200, max_nodes: 1_000_000, max_bytes: 1 << 30 }, &mut tree).expect("an event");
         out.clear();
-        let _ = view.render_json(&opened, keys, &mut scratch, &mut out);
+        let _ = view.render_json(&opened, keys, &mut scratch, false, &mut out);
     }
 });

@@ -9,6 +9,7 @@
 //! its limits, never by a number that stands in an event.
 
 pub mod avro;
+pub mod protobuf;
 mod tree;
 pub mod varint;
 

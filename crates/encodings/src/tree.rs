@@ -35,8 +35,10 @@ pub enum Part {
     Value(Kind),
     /// What stands in front of the items of a block of an array or map.
     Block,
-    /// The key of an entry of a map; its value is the next node.
+    /// The key of an entry of an Avro map; its value is the next node.
     Key,
+    /// The length of a Protobuf message, in front of its fields.
+    Length,
 }
 
 /// A piece of an event.

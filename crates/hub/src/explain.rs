@@ -155,7 +155,7 @@ impl Hub {
             };
             let fields = view.explain(&event, keys)?;
             let mut rendered = Vec::new();
-            view.render_json(&event, keys, &mut Scratch::default(), &mut rendered)?;
+            view.render_json(&event, keys, &mut Scratch::default(), false, &mut rendered)?;
             Ok((row_passes, fields, rendered))
         };
         let explained_record: std::result::Result<_, Withheld> = keyring.with_data_keys(work).await?;
@@ -179,7 +179,7 @@ fn passes(
 ) -> std::result::Result<bool, Withheld> {
     let Some(filter) = &grant.filter else { return Ok(true) };
     let mut shown = Vec::new();
-    let rendered = view.render_json(event, keys, &mut Scratch::default(), &mut shown)?;
+    let rendered = view.render_json(event, keys, &mut Scratch::default(), true, &mut shown)?;
     // Something that stands for an erased value is nothing to decide by.
     if event.encoding() != Encoding::Json && rendered.erased > 0 {
         return Ok(false);

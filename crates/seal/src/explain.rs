@@ -41,7 +41,7 @@ impl View {
     pub fn explain(&self, event: &OpenedEvent<'_>, keys: &dyn OpeningKeys) -> Result<Vec<FieldExplanation>, Withheld> {
         let mut scratch = Scratch::default();
         let mut shown = Vec::new();
-        self.render_json(event, keys, &mut scratch, &mut shown)?;
+        self.render_json(event, keys, &mut scratch, false, &mut shown)?;
         let mut clear = zeroize::Zeroizing::new(Vec::new());
         self.reveal_json(event, keys, &mut scratch, &mut clear)?;
         let (mut shown_tape, mut clear_tape) = (Tape::new(), Tape::new());

@@ -40,6 +40,8 @@ pub enum Encoding {
     Json = 1,
     /// Avro's binary encoding.
     Avro = 2,
+    /// Protobuf's binary encoding.
+    Protobuf = 3,
 }
 
 impl Encoding {
@@ -47,6 +49,7 @@ impl Encoding {
         match number {
             1 => Some(Self::Json),
             2 => Some(Self::Avro),
+            3 => Some(Self::Protobuf),
             _ => None,
         }
     }

@@ -124,12 +124,14 @@ impl View {
     }
 
     /// Appends the event as this view shows it, as JSON: what [`render`](Self::render) shows, without the values that a
-    /// binary encoding needs in the place of those that are left out.
+    /// binary encoding needs in the place of those that are left out. `defaults`: Protobuf fields that are not set and have
+    /// a default have it, those that the view hides too: for rules that look at fields that the view reveals.
     pub fn render_json(
         &self,
         event: &OpenedEvent<'_>,
         keys: &dyn OpeningKeys,
         scratch: &mut Scratch,
+        defaults: bool,
         out: &mut Vec<u8>,
     ) -> Result<Rendered, Withheld> {
         if event.encoding() == Encoding::Json {
@@ -144,7 +146,7 @@ impl View {
         let written = rendered.and_then(|rendered| {
             gone.sort_unstable();
             codec.walk(&shown, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
-            let written = codec.write_json_without(&shown, &scratch.tree, &gone, out);
+            let written = codec.write_json_without(&shown, &scratch.tree, &gone, defaults, out);
             written.map_err(|_| Withheld::Unclassifiable).map(|()| rendered)
         });
         scratch.shown = shown;
@@ -207,7 +209,7 @@ impl View {
         self.with_values(&all, None, event, keys, scratch, &mut clear, Some(&mut gone))?;
         gone.sort_unstable();
         codec.walk(&clear, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
-        codec.write_json_without(&clear, &scratch.tree, &gone, out).map_err(|_| Withheld::Unclassifiable)
+        codec.write_json_without(&clear, &scratch.tree, &gone, false, out).map_err(|_| Withheld::Unclassifiable)
     }
 
     /// Cuts a revealed event by the rules of the current contract.

@@ -139,7 +139,7 @@ fn scalar(kind: &Type, logical: Logical, bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn float(number: f64, shortest: &str, out: &mut Vec<u8>) {
+pub(crate) fn float(number: f64, shortest: &str, out: &mut Vec<u8>) {
     if number.is_finite() {
         let large = number != 0.0 && !(1e-7..1e21).contains(&number.abs());
         match large {
@@ -186,7 +186,7 @@ fn time(number: i64, unit: i64) -> Option<String> {
     Some(text)
 }
 
-fn moment(number: i64, unit: i64) -> Option<String> {
+pub(crate) fn moment(number: i64, unit: i64) -> Option<String> {
     const DAY: i64 = 86_400;
     let (seconds, fraction) = (number.div_euclid(unit), number.rem_euclid(unit));
     let mut text = date(seconds.div_euclid(DAY))?;

@@ -12,4 +12,5 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use json::{float as write_float, moment};
 pub use schema::{Field, Logical, Position, Schema, SchemaError, Type};

@@ -360,7 +360,7 @@ impl<'a, O: Output> Rendering<'a, O> {
         let render = |out: &mut Vec<u8>| {
             let from = out.len();
             let done = match is_text {
-                true => views.event.render_json(event, keys, scratch, out)?,
+                true => views.event.render_json(event, keys, scratch, false, out)?,
                 false => views.event.render(event, keys, scratch, out)?,
             };
             views.down.as_ref().map_or(Ok(()), |down| down.convert(out, from))?;
@@ -408,7 +408,7 @@ impl<'a, O: Output> Rendering<'a, O> {
     fn passes(&mut self, event: &OpenedEvent<'_>, view: Option<&View>) -> std::result::Result<bool, Withheld> {
         let (Some(view), Some(filter)) = (view, &self.reader.view.filter) else { return Ok(true) };
         self.filtered.clear();
-        let shown = view.render_json(event, self.keys, &mut self.scratch, &mut self.filtered)?;
+        let shown = view.render_json(event, self.keys, &mut self.scratch, true, &mut self.filtered)?;
         // Something that stands for an erased value is nothing to decide by.
         if event.encoding() != Encoding::Json && shown.erased > 0 {
             return Ok(false);

@@ -1,87 +1,235 @@
 //! Events in a binary encoding: located and masked where they lie, without becoming JSON.
 //!
 //! A [`Codec`] is the schema of the events' encoding. What it tells of an event's bytes (a tree of values) is all that
-//! locating needs; what is put in the place of a value that may not be shown is a value of the same type, so that what a
-//! view shows is an event of the same schema, which every reader of the original understands.
+//! locating needs; what is put in the place of a value that may not be shown is what the encoding has for nothing, or a
+//! value of the same type, so that what a view shows is an event of the same schema, which every reader of the original
+//! understands.
 
-mod agree;
-mod locate;
-mod mask;
-mod readers;
+mod avro;
+mod protobuf;
 mod splice;
 
-use tradelane_encodings::avro::Schema;
-use tradelane_encodings::{Gone, Limits, TooLong, Tree, WalkError};
-use tradelane_model::contract::ContractError;
-use tradelane_model::native::NativeSchema;
-use tradelane_tape::Kind;
+use tradelane_encodings::avro::{Schema as AvroSchema, SchemaError};
+use tradelane_encodings::protobuf::Schema as ProtobufSchema;
+use tradelane_encodings::{Gone, Limits, Slot, TooLong, Tree, WalkError};
+use tradelane_model::ViewSpec;
+use tradelane_model::pattern::Pattern;
+use tradelane_model::shape::Shape;
+use tradelane_tape::Tape;
 
-use crate::format::Encoding;
+use crate::error::{LocateError, ViewError};
+use crate::format::{Encoding, ValueKind};
+use crate::key::DataKey;
+use crate::locate::Located;
+use crate::rules::Rules;
+use crate::subject::SubjectTagger;
+use crate::view::{Change, ViewKeys};
 
-pub use agree::Agreement;
 pub(crate) use splice::Binary;
+
+/// What a mark stands at, as its hole's `prefix` has it.
+const ARRAY_BLOCK: u16 = 0;
+const MAP_BLOCK: u16 = 1;
+const MAP_ENTRY: u16 = 2;
+const LENGTH: u16 = 3;
+const END: u16 = 4;
+
+/// What holding a contract against the schema of its events came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    /// Whatever the schema allows, the contract's types and required fields allow as well: events need not be held
+    /// against them one by one.
+    pub is_implied: bool,
+}
 
 /// The schema of a binary encoding, compiled.
 #[derive(Debug, Clone)]
-pub struct Codec {
-    schema: Schema,
+pub struct Codec(Schema);
+
+#[derive(Debug, Clone)]
+enum Schema {
+    Avro(AvroSchema),
+    Protobuf(ProtobufSchema),
 }
 
 impl Codec {
-    /// Compiles the schema that a contract carries.
-    pub fn compile(native: &NativeSchema) -> Result<Self, ContractError> {
-        let wrong = |place: &str, reason: String| ContractError { place: place.to_owned(), reason };
-        match native {
-            NativeSchema::Avro { text } => {
-                let schema = Schema::parse(text).map_err(|error| wrong("avroSchema", error.to_string()))?;
-                Ok(Self { schema })
-            }
-            NativeSchema::Protobuf { .. } => {
-                Err(wrong("format", "events in Protobuf are not stored by this release".to_owned()))
-            }
-        }
+    /// For events in Avro, of the schema with this text.
+    pub fn avro(text: &str) -> Result<Self, SchemaError> {
+        AvroSchema::parse(text).map(|schema| Self(Schema::Avro(schema)))
+    }
+
+    /// For events in Protobuf.
+    pub fn protobuf(schema: ProtobufSchema) -> Self {
+        Self(Schema::Protobuf(schema))
     }
 
     /// The encoding's number in stored events.
     pub fn encoding(&self) -> Encoding {
-        Encoding::Avro
+        match &self.0 {
+            Schema::Avro(_) => Encoding::Avro,
+            Schema::Protobuf(_) => Encoding::Protobuf,
+        }
     }
 
     /// Checks that the bytes are one event, and notes its values.
     pub fn walk(&self, event: &[u8], limits: &Limits, tree: &mut Tree) -> Result<(), WalkError> {
-        self.schema.walk(event, limits, tree)
+        match &self.0 {
+            Schema::Avro(schema) => schema.walk(event, limits, tree),
+            Schema::Protobuf(schema) => schema.walk(event, limits, tree),
+        }
     }
 
-    /// Appends an event that was walked as JSON, as quality rules and people read it.
+    /// Appends an event that was walked as JSON, as quality rules read it: fields that have a default have it.
     pub fn write_json(&self, event: &[u8], tree: &Tree, out: &mut Vec<u8>) -> Result<(), TooLong> {
-        self.schema.write_json(event, tree, &[], out)
+        match &self.0 {
+            Schema::Avro(schema) => schema.write_json(event, tree, &[], out),
+            Schema::Protobuf(schema) => schema.write_json(event, tree, true, out),
+        }
     }
 
-    /// A form of the schema that is equal where events have equal bytes and meaning.
-    pub fn canonical(&self) -> String {
-        self.schema.canonical()
-    }
-
+    /// Appends an event of which something was left out as JSON. `defaults`: fields that have a default have it.
     pub(crate) fn write_json_without(
         &self,
         event: &[u8],
         tree: &Tree,
         gone: &[Gone],
+        defaults: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), TooLong> {
-        self.schema.write_json(event, tree, gone, out)
+        match &self.0 {
+            Schema::Avro(schema) => schema.write_json(event, tree, gone, out),
+            Schema::Protobuf(schema) => schema.write_json(event, tree, defaults, out),
+        }
     }
 
-    /// The text of an identity: text decoded, a number as JSON writes it. None: it is neither.
-    fn identity(&self, event: &[u8], tree: &Tree, index: u32) -> Option<String> {
-        let node = tree.node(index)?;
-        if !matches!(self.schema.kind_at(node.slot), Kind::String | Kind::Number) {
-            return None;
+    /// Holds a contract's shape against the schema; on disagreement, the place and what is wrong there.
+    ///
+    /// A name that is misspelled in one of them would leave a field unclassified: hidden from everybody, which is safe and
+    /// of no use.
+    pub fn agree(&self, shape: &Shape) -> Result<Agreement, (Pattern, String)> {
+        match &self.0 {
+            Schema::Avro(schema) => avro::agree(schema, shape),
+            Schema::Protobuf(schema) => protobuf::agree(schema, shape),
         }
-        let mut text = Vec::new();
-        self.schema.write_scalar(node.slot, event.get(node.range())?, &mut text);
-        let text = String::from_utf8(text).ok()?;
-        let inside = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        Some(inside.map_or_else(|| text.clone(), |inside| tradelane_tape::text::unescape(inside).into_owned()))
+    }
+
+    /// A form of an Avro schema that is equal where events have equal bytes and meaning.
+    pub fn canonical(&self) -> Option<String> {
+        match &self.0 {
+            Schema::Avro(schema) => Some(schema.canonical()),
+            Schema::Protobuf(_) => None,
+        }
+    }
+
+    /// The Avro schema of events of this contract as a view shows them; none of other encodings.
+    pub fn view_schema(&self, shape: &Shape, spec: &ViewSpec) -> Result<Option<String>, ViewError> {
+        match &self.0 {
+            Schema::Avro(schema) => avro::view_schema(schema, shape, spec).map(Some),
+            Schema::Protobuf(_) => Ok(None),
+        }
+    }
+
+    /// The same without remarks.
+    pub fn plain_schema(&self) -> Option<String> {
+        match &self.0 {
+            Schema::Avro(schema) => Some(schema.for_readers(|_| None)),
+            Schema::Protobuf(_) => None,
+        }
+    }
+
+    fn absent(&self, slot: Slot) -> &[u8] {
+        match &self.0 {
+            Schema::Avro(schema) => schema.position(slot).map(|position| position.absent()).unwrap_or_default(),
+            Schema::Protobuf(schema) => schema.absent(slot),
+        }
+    }
+
+    fn redacted(&self, slot: Slot) -> &[u8] {
+        match &self.0 {
+            Schema::Avro(schema) => schema.position(slot).map(|position| position.redacted()).unwrap_or_default(),
+            Schema::Protobuf(schema) => schema.redacted(slot),
+        }
+    }
+
+    /// Can a value of this kind be shown as being there, and no more?
+    fn has_redacted(&self, kind: ValueKind) -> bool {
+        match (&self.0, kind) {
+            (_, ValueKind::Member | ValueKind::Mark) => false,
+            // Numbers that are written together; how many they are is not known where they are sealed.
+            (Schema::Protobuf(_), ValueKind::Array) => false,
+            _ => true,
+        }
+    }
+
+    /// The position that text for people leaves out where a value at `slot` is gone.
+    fn gone(&self, slot: Slot) -> Slot {
+        match &self.0 {
+            Schema::Avro(schema) => schema.first(slot),
+            Schema::Protobuf(_) => slot,
+        }
+    }
+
+    /// Writes what `change` makes of a value, as it stands in its hole, into the empty `out`. None: nothing.
+    #[allow(clippy::too_many_arguments, reason = "what mask::change takes, and where the value stood")]
+    pub(crate) fn change(
+        &self,
+        change: Change,
+        slot: Slot,
+        raw: &[u8],
+        keys: &ViewKeys,
+        data_key: Option<&DataKey>,
+        tape: &mut Tape,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        match &self.0 {
+            Schema::Avro(schema) => avro::change(schema, change, slot, raw, keys, data_key, tape, out),
+            Schema::Protobuf(schema) => protobuf::change(schema, change, slot, raw, keys, data_key, tape, out),
+        }
+    }
+}
+
+impl Rules {
+    /// Finds the classified fields of an event that was walked into `tree`, and the people they are about.
+    pub fn locate_binary<'d>(
+        &self,
+        codec: &Codec,
+        event: &'d [u8],
+        tree: &Tree,
+        tagger: &SubjectTagger,
+    ) -> Result<Located<'d>, LocateError> {
+        self.locate_binary_with(codec, event, tree, Some(tagger))
+    }
+
+    /// The same, with every value left in the skeleton: for an event that is masked at once.
+    pub(crate) fn locate_binary_clear<'d>(
+        &self,
+        codec: &Codec,
+        event: &'d [u8],
+        tree: &Tree,
+    ) -> Result<Located<'d>, LocateError> {
+        self.locate_binary_with(codec, event, tree, None)
+    }
+
+    fn locate_binary_with<'d>(
+        &self,
+        codec: &Codec,
+        event: &'d [u8],
+        tree: &Tree,
+        tagger: Option<&SubjectTagger>,
+    ) -> Result<Located<'d>, LocateError> {
+        let (spots, plans) = match &codec.0 {
+            Schema::Avro(schema) => avro::locate(self, schema, event, tree, tagger)?,
+            Schema::Protobuf(schema) => protobuf::locate(self, schema, event, tree, tagger)?,
+        };
+        Ok(Located { encoding: codec.encoding(), bytes: event, shape: self.id(), spots, plans })
+    }
+}
+
+/// What a scalar of an identity is as text: JSON's text without its quotes.
+fn identity(json: Vec<u8>) -> Option<String> {
+    let text = String::from_utf8(json).ok()?;
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(inside) => Some(tradelane_tape::text::unescape(inside).into_owned()),
+        None => Some(text),
     }
 }

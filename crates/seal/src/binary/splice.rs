@@ -1,14 +1,14 @@
 //! Rendering a binary event: the skeleton copied, its holes filled with values of the same type.
 //!
-//! What is left out leaves the value that the schema has for nothing: null, the field's default, or the least value of its
-//! type. An entry of a map is left out whole. Since nobody knows beforehand which entries stay, a map whose entries may go
-//! is written with a block for each; a block of an array that said its size in bytes says its count only. A view that
-//! reveals everything changes no byte.
+//! In Avro, what is left out leaves the value that the schema has for nothing: null, the field's default, or the least value
+//! of its type. An entry of a map is left out whole. Since nobody knows beforehand which entries stay, a map whose entries
+//! may go is written with a block for each; a block of an array that said its size in bytes says its count only. In
+//! Protobuf, what is left out is not there, and lengths are written once what they count is known. A view that reveals
+//! everything changes no byte.
 
 use tradelane_encodings::{Gone, Slot, varint};
 
-use super::Codec;
-use super::locate::{ARRAY_BLOCK, MAP_BLOCK, MAP_ENTRY};
+use super::{ARRAY_BLOCK, Codec, END, LENGTH, MAP_BLOCK, MAP_ENTRY};
 use crate::error::Withheld;
 use crate::format::{Body, Hole, ValueKind};
 use crate::render::{Rendered, Source, copy};
@@ -38,6 +38,8 @@ impl Binary<'_> {
         let mut copied = 0;
         // Where the entry at hand begins, while its key is not copied yet.
         let mut entry: Option<usize> = None;
+        // Where messages begin whose lengths are not known yet.
+        let mut begun: Vec<usize> = Vec::new();
         for bytes in body.holes {
             let hole = Hole::from_bytes(bytes);
             let at = hole.at as usize;
@@ -47,7 +49,7 @@ impl Binary<'_> {
                     copy(skeleton, copied, at, out)?;
                     copied = after;
                     entry = (hole.prefix == MAP_ENTRY).then_some(out.len());
-                    frame(hole.prefix, skeleton.get(at..after).ok_or(Withheld::Corrupt)?, out)?;
+                    frame(hole.prefix, skeleton.get(at..after).ok_or(Withheld::Corrupt)?, &mut begun, out)?;
                 }
                 continue;
             }
@@ -65,7 +67,7 @@ impl Binary<'_> {
                 }
                 Op::Redact => {
                     source.pass(hole)?;
-                    if hole.kind() == ValueKind::Member { None } else { Some(self.position(hole)?.redacted()) }
+                    self.codec.has_redacted(hole.kind()).then(|| self.codec.redacted(hole.suffix))
                 }
                 Op::Reveal | Op::Change(_) => {
                     let (value, erased) = source.value(hole, *op)?;
@@ -94,7 +96,7 @@ impl Binary<'_> {
                 (None, _) => {
                     copy(skeleton, copied, at, out)?;
                     let from = out.len() - start;
-                    out.extend_from_slice(self.position(hole)?.absent());
+                    out.extend_from_slice(self.codec.absent(hole.suffix));
                     self.note(from, out.len() - start, hole.suffix);
                 }
             }
@@ -104,12 +106,8 @@ impl Binary<'_> {
         Ok(rendered)
     }
 
-    fn position(&self, hole: Hole) -> Result<&tradelane_encodings::avro::Position, Withheld> {
-        self.codec.schema.position(hole.suffix).ok_or(Withheld::Corrupt)
-    }
-
     fn note(&mut self, start: usize, end: usize, slot: Slot) {
-        let slot = self.codec.schema.first(slot);
+        let slot = self.codec.gone(slot);
         if let Some(gone) = &mut self.gone {
             gone.push(Gone { start: start as u32, end: end as u32, slot });
         }
@@ -117,7 +115,7 @@ impl Binary<'_> {
 }
 
 /// Writes what stands in place of a mark.
-fn frame(what: u16, framing: &[u8], out: &mut Vec<u8>) -> Result<(), Withheld> {
+fn frame(what: u16, framing: &[u8], begun: &mut Vec<usize>, out: &mut Vec<u8>) -> Result<(), Withheld> {
     match what {
         ARRAY_BLOCK => {
             let (count, _) = varint::read_signed(framing).ok_or(Withheld::Corrupt)?;
@@ -126,6 +124,13 @@ fn frame(what: u16, framing: &[u8], out: &mut Vec<u8>) -> Result<(), Withheld> {
         MAP_BLOCK => {}
         // A block of one.
         MAP_ENTRY => out.push(2),
+        LENGTH => begun.push(out.len()),
+        END => {
+            let begin = begun.pop().ok_or(Withheld::Corrupt)?;
+            let mut length = Vec::with_capacity(varint::MAX);
+            varint::write((out.len() - begin) as u64, &mut length);
+            out.splice(begin..begin, length);
+        }
         _ => return Err(Withheld::Corrupt),
     }
     Ok(())

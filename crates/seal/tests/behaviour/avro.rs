@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tradelane_encodings::avro::Schema;
 use tradelane_encodings::{Limits, Tree, varint};
-use tradelane_model::native::NativeSchema;
 use tradelane_model::shape::{Place, Shape};
 use tradelane_model::view::{DateUnit, Generalize};
 use tradelane_model::{Action, ViewSpec};
@@ -17,7 +16,7 @@ use crate::common::*;
 use crate::properties::{CLASSES, Random, masked, occurs};
 
 pub(crate) fn codec(schema: &str) -> Arc<Codec> {
-    Arc::new(Codec::compile(&NativeSchema::Avro { text: schema.into() }).unwrap())
+    Arc::new(Codec::avro(schema).unwrap())
 }
 
 pub(crate) fn seal_avro(rules: &Rules, codec: &Codec, keys: &Keys, event: &[u8]) -> Vec<u8> {
@@ -44,7 +43,7 @@ fn shown(view: &View, keys: &Keys, record: &[u8]) -> Result<Vec<u8>, Withheld> {
 fn shown_json(view: &View, keys: &Keys, record: &[u8]) -> Value {
     let event = OpenedEvent::open(record, &product(), keys).unwrap();
     let mut out = Vec::new();
-    view.render_json(&event, keys, &mut Scratch::default(), &mut out).unwrap();
+    view.render_json(&event, keys, &mut Scratch::default(), false, &mut out).unwrap();
     serde_json::from_slice(&out).unwrap()
 }
 

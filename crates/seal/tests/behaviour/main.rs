@@ -5,5 +5,6 @@ mod common;
 mod hostile;
 mod masks;
 mod properties;
+mod protobuf;
 mod record;
 mod unnamed;

@@ -1,41 +1,27 @@
-//! Whether a contract and the schema of its events' encoding speak of the same things.
-//!
-//! A name that is misspelled in one of them would leave a field unclassified: hidden from everybody, which is safe and of
-//! no use. So a contract that names what its schema does not have is refused.
+//! Whether a contract and its Avro schema speak of the same things.
 
 use tradelane_encodings::Slot;
-use tradelane_encodings::avro::Type;
+use tradelane_encodings::avro::{Schema, Type};
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::{Place, Shape, Types};
 use tradelane_tape::Kind;
 
-use super::Codec;
+use crate::binary::Agreement;
 
-/// What holding a contract against its schema came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Agreement {
-    /// Whatever the schema allows, the contract's types and required fields allow as well: events need not be held
-    /// against them one by one.
-    pub is_implied: bool,
-}
-
-impl Codec {
-    /// Holds a contract's shape against the schema; on disagreement, the place and what is wrong there.
-    pub fn agree(&self, shape: &Shape) -> Result<Agreement, (Pattern, String)> {
-        let mut checker = Checker { codec: self, is_implied: true };
-        checker.place(&shape.root, &Pattern::default(), 0)?;
-        Ok(Agreement { is_implied: checker.is_implied })
-    }
+pub(in crate::binary) fn agree(schema: &Schema, shape: &Shape) -> Result<Agreement, (Pattern, String)> {
+    let mut checker = Checker { schema, is_implied: true };
+    checker.place(&shape.root, &Pattern::default(), 0)?;
+    Ok(Agreement { is_implied: checker.is_implied })
 }
 
 struct Checker<'c> {
-    codec: &'c Codec,
+    schema: &'c Schema,
     is_implied: bool,
 }
 
 impl Checker<'_> {
     fn place(&mut self, place: &Place, at: &Pattern, first: Slot) -> Result<(), (Pattern, String)> {
-        let schema = &self.codec.schema;
+        let schema = self.schema;
         let branches = schema.branches(first);
         self.types(place, at, first)?;
         if branches.clone().any(|slot| schema.kind_at(slot) == Kind::Null) && place.required {
@@ -89,7 +75,7 @@ impl Checker<'_> {
         if place.types == Types::ANY {
             return Ok(());
         }
-        let schema = &self.codec.schema;
+        let schema = self.schema;
         let mut some = false;
         for slot in schema.branches(first) {
             let kind = schema.kind_at(slot);
@@ -111,7 +97,7 @@ impl Checker<'_> {
     }
 }
 
-fn word(kind: Kind) -> &'static str {
+pub(in crate::binary) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Null => "null",
         Kind::Bool => "a boolean",

@@ -6,35 +6,26 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tradelane_encodings::Slot;
-use tradelane_encodings::avro::Type;
+use tradelane_encodings::avro::{Schema, Type};
 use tradelane_model::shape::Shape;
 use tradelane_model::{Action, ViewSpec};
 
-use super::Codec;
 use crate::error::ViewError;
 use crate::rules::Rules;
 use crate::view::{Decision, decide_all};
 
-impl Codec {
-    /// The schema of events of this contract as a view shows them, in the encoding's own language.
-    pub fn view_schema(&self, shape: &Shape, spec: &ViewSpec) -> Result<String, ViewError> {
-        let rules = Rules::compile(shape, 0)?;
-        let decisions = decide_all(&rules, spec)?;
-        let mut remarks =
-            Remarks { codec: self, rules: &rules, decisions: &decisions, found: BTreeMap::new(), seen: HashSet::new() };
-        remarks.place(0, 0);
-        let found = remarks.found;
-        Ok(self.schema.for_readers(|slot| found.get(&slot).copied().flatten()))
-    }
-
-    /// The same without remarks.
-    pub fn plain_schema(&self) -> String {
-        self.schema.for_readers(|_| None)
-    }
+pub(in crate::binary) fn view_schema(schema: &Schema, shape: &Shape, spec: &ViewSpec) -> Result<String, ViewError> {
+    let rules = Rules::compile(shape, 0)?;
+    let decisions = decide_all(&rules, spec)?;
+    let mut remarks =
+        Remarks { schema, rules: &rules, decisions: &decisions, found: BTreeMap::new(), seen: HashSet::new() };
+    remarks.place(0, 0);
+    let found = remarks.found;
+    Ok(schema.for_readers(|slot| found.get(&slot).copied().flatten()))
 }
 
 struct Remarks<'r> {
-    codec: &'r Codec,
+    schema: &'r Schema,
     rules: &'r Rules,
     decisions: &'r [Decision],
     /// None inside: there is nothing to say, or not the same everywhere.
@@ -44,7 +35,7 @@ struct Remarks<'r> {
 
 impl Remarks<'_> {
     fn place(&mut self, index: u32, first: Slot) {
-        let (rules, schema) = (self.rules, &self.codec.schema);
+        let (rules, schema) = (self.rules, self.schema);
         let Some(place) = rules.place(index) else { return };
         if place.leaf || !self.seen.insert((index, first)) {
             return;

@@ -4,71 +4,68 @@
 //! would show (a pseudonym of a number, a month as a day count), the nearest value of the type stands; where there is none,
 //! the value is left out.
 
-use tradelane_encodings::avro::{Logical, Type};
+use tradelane_encodings::avro::{Logical, Schema, Type};
 use tradelane_encodings::{Slot, varint};
 use tradelane_model::view::DateUnit;
 use tradelane_tape::{Tape, text};
 
-use super::Codec;
 use crate::format::ValueKind;
 use crate::key::DataKey;
 use crate::mask;
 use crate::view::{Change, ViewKeys};
 
-impl Codec {
-    /// Writes what `change` makes of a value, `raw` with the number of its branch, into the empty `out`. None: nothing.
-    #[allow(clippy::too_many_arguments, reason = "what mask::change takes, and where the value stood")]
-    pub(crate) fn change(
-        &self,
-        change: Change,
-        slot: Slot,
-        raw: &[u8],
-        keys: &ViewKeys,
-        data_key: Option<&DataKey>,
-        tape: &mut Tape,
-        out: &mut Vec<u8>,
-    ) -> Option<()> {
-        let (kind, logical) = self.schema.type_at(slot)?;
-        let inner = self.schema.inner(slot, raw);
-        if *kind == Type::Null {
-            out.extend_from_slice(raw);
-            return Some(());
+/// Writes what `change` makes of a value, `raw` with the number of its branch, into the empty `out`. None: nothing.
+#[allow(clippy::too_many_arguments, reason = "what mask::change takes, and where the value stood")]
+pub(in crate::binary) fn change(
+    schema: &Schema,
+    change: Change,
+    slot: Slot,
+    raw: &[u8],
+    keys: &ViewKeys,
+    data_key: Option<&DataKey>,
+    tape: &mut Tape,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let (kind, logical) = schema.type_at(slot)?;
+    let inner = schema.inner(slot, raw);
+    if *kind == Type::Null {
+        out.extend_from_slice(raw);
+        return Some(());
+    }
+    let branch = raw.get(..raw.len() - inner.len())?;
+    let plain = *kind == Type::String && logical == Logical::None;
+    // The value as JSON has it: what the stand-ins of all encodings are made from.
+    let mut shown = zeroize::Zeroizing::new(Vec::new());
+    schema.write_scalar(slot, raw, &mut shown);
+    match change {
+        Change::Pseudonym => {
+            let mac = mask::pseudonym_bytes(&shown, keys, tape)?;
+            out.extend_from_slice(branch);
+            stand_in(kind, logical, &mac, out)
         }
-        let branch = raw.get(..raw.len() - inner.len())?;
-        let plain = *kind == Type::String && logical == Logical::None;
-        // The value as JSON has it: what the stand-ins of all encodings are made from.
-        let mut shown = zeroize::Zeroizing::new(Vec::new());
-        self.schema.write_scalar(slot, raw, &mut shown);
-        match change {
-            Change::Pseudonym => {
-                let mac = mask::pseudonym_bytes(&shown, keys, tape)?;
-                out.extend_from_slice(branch);
-                stand_in(kind, logical, &mac, out)
-            }
-            Change::Partial { .. } if !plain => {
-                out.extend_from_slice(self.schema.position(slot)?.redacted());
-                Some(())
-            }
-            Change::Date(unit) if !plain => {
-                out.extend_from_slice(branch);
-                days(kind, logical, inner, unit, out)
-            }
-            Change::Geo { .. } | Change::Number { .. } if !plain => {
-                out.extend_from_slice(branch);
-                number(change, kind, logical, inner, out)
-            }
-            // Text, by way of the JSON masks, whose result is text.
-            _ if plain => {
-                let mut json = Vec::new();
-                mask::change(change, ValueKind::String, &shown, keys, data_key, tape, &mut json)?;
-                let contents = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-                let contents = text::unescape(std::str::from_utf8(contents).ok()?);
-                out.extend_from_slice(branch);
-                counted(contents.as_bytes(), out);
-                Some(())
-            }
-            _ => None,
+        Change::Partial { .. } if !plain => {
+            out.extend_from_slice(schema.position(slot)?.redacted());
+            Some(())
         }
+        Change::Date(unit) if !plain => {
+            out.extend_from_slice(branch);
+            days(kind, logical, inner, unit, out)
+        }
+        Change::Geo { .. } | Change::Number { .. } if !plain => {
+            out.extend_from_slice(branch);
+            number(change, kind, logical, inner, out)
+        }
+        // Text, by way of the JSON masks, whose result is text.
+        _ if plain => {
+            let mut json = Vec::new();
+            mask::change(change, ValueKind::String, &shown, keys, data_key, tape, &mut json)?;
+            let contents = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+            let contents = text::unescape(std::str::from_utf8(contents).ok()?);
+            out.extend_from_slice(branch);
+            counted(contents.as_bytes(), out);
+            Some(())
+        }
+        _ => None,
     }
 }
 
@@ -126,7 +123,7 @@ fn days(kind: &Type, logical: Logical, inner: &[u8], unit: DateUnit, out: &mut V
 }
 
 /// The number of the first day of the month or year of a day, both counted from 1970-01-01 in the Gregorian calendar.
-fn first_day(day: i64, unit: DateUnit) -> Option<i64> {
+pub(in crate::binary) fn first_day(day: i64, unit: DateUnit) -> Option<i64> {
     if unit == DateUnit::Day {
         return Some(day);
     }
@@ -149,16 +146,7 @@ fn first_day(day: i64, unit: DateUnit) -> Option<i64> {
 
 /// A number made coarse: a coordinate rounded, or the floor of its bucket.
 fn number(change: Change, kind: &Type, logical: Logical, inner: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let coarse = |value: f64| -> Option<f64> {
-        let text = match change {
-            Change::Geo { decimals } => mask::rounded(value, usize::from(decimals)),
-            Change::Number { bucket, decimals } => {
-                mask::rounded((value / bucket).floor() * bucket, usize::from(decimals))
-            }
-            _ => return None,
-        };
-        text.parse().ok().filter(|value: &f64| value.is_finite())
-    };
+    let coarse = |value| coarse(change, value);
     match (kind, logical) {
         (Type::Float, _) => {
             let value = f64::from(f32::from_le_bytes(*inner.first_chunk()?));
@@ -191,8 +179,18 @@ fn number(change: Change, kind: &Type, logical: Logical, inner: &[u8], out: &mut
     Some(())
 }
 
+/// A number made coarse, as JSON would show it.
+pub(in crate::binary) fn coarse(change: Change, value: f64) -> Option<f64> {
+    let text = match change {
+        Change::Geo { decimals } => mask::rounded(value, usize::from(decimals)),
+        Change::Number { bucket, decimals } => mask::rounded((value / bucket).floor() * bucket, usize::from(decimals)),
+        _ => return None,
+    };
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
 /// A bucket that whole numbers can be counted in exactly.
-fn whole_bucket(change: Change) -> Option<i64> {
+pub(in crate::binary) fn whole_bucket(change: Change) -> Option<i64> {
     match change {
         Change::Number { bucket, .. } => whole(bucket).filter(|bucket| *bucket >= 1),
         _ => None,
@@ -200,7 +198,7 @@ fn whole_bucket(change: Change) -> Option<i64> {
 }
 
 /// A number of at most 2^53 without a fraction.
-fn whole(value: f64) -> Option<i64> {
+pub(in crate::binary) fn whole(value: f64) -> Option<i64> {
     (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
 }
 

@@ -4,71 +4,36 @@
 //! clear. The name of a record's field is in no event; the key of a map's entry is, and goes into the hole with the value
 //! if the contract does not name it. Marks note the framing of arrays and maps where a view may change what is inside.
 
-use tradelane_encodings::avro::Type;
+use tradelane_encodings::avro::{Schema, Type};
 use tradelane_encodings::{Node, Part, Tree, varint};
+use tradelane_tape::Kind;
 
-use super::Codec;
+use crate::binary::{ARRAY_BLOCK, MAP_BLOCK, MAP_ENTRY, identity};
 use crate::error::LocateError;
 use crate::format::{OPEN, ValueKind};
-use crate::locate::{Located, Spot, kind_of};
+use crate::locate::{Spot, kind_of};
 use crate::plans::Plans;
 use crate::rules::{Handling, PlaceRule, RuleId, Rules, Verdict};
 use crate::subject::SubjectTagger;
 
-/// What a mark stands at, as its hole's `prefix` has it.
-pub(super) const ARRAY_BLOCK: u16 = 0;
-pub(super) const MAP_BLOCK: u16 = 1;
-pub(super) const MAP_ENTRY: u16 = 2;
-
-impl Rules {
-    /// Finds the classified fields of an event that was walked into `tree`, and the people they are about.
-    pub fn locate_binary<'d>(
-        &self,
-        codec: &Codec,
-        event: &'d [u8],
-        tree: &Tree,
-        tagger: &SubjectTagger,
-    ) -> Result<Located<'d>, LocateError> {
-        self.locate_binary_with(codec, event, tree, Some(tagger))
+pub(in crate::binary) fn locate(
+    rules: &Rules,
+    schema: &Schema,
+    event: &[u8],
+    tree: &Tree,
+    tagger: Option<&SubjectTagger>,
+) -> Result<(Vec<Spot>, Plans), LocateError> {
+    let (spots, plans) = (Vec::with_capacity(16), Plans::default());
+    let mut walk = Walk { rules, schema, event, tree, tagger, spots, plans, path: Vec::new() };
+    if let Some(root) = tree.node(0) {
+        walk.value(0, root, 0, None)?;
     }
-
-    /// The same, with every value left in the skeleton: for an event that is masked at once.
-    pub(crate) fn locate_binary_clear<'d>(
-        &self,
-        codec: &Codec,
-        event: &'d [u8],
-        tree: &Tree,
-    ) -> Result<Located<'d>, LocateError> {
-        self.locate_binary_with(codec, event, tree, None)
-    }
-
-    fn locate_binary_with<'d>(
-        &self,
-        codec: &Codec,
-        event: &'d [u8],
-        tree: &Tree,
-        tagger: Option<&SubjectTagger>,
-    ) -> Result<Located<'d>, LocateError> {
-        let mut walk = Walk {
-            rules: self,
-            codec,
-            event,
-            tree,
-            tagger,
-            spots: Vec::with_capacity(16),
-            plans: Plans::default(),
-            path: Vec::new(),
-        };
-        if let Some(root) = tree.node(0) {
-            walk.value(0, root, 0, None)?;
-        }
-        Ok(Located { encoding: codec.encoding(), bytes: event, shape: self.id(), spots: walk.spots, plans: walk.plans })
-    }
+    Ok((walk.spots, walk.plans))
 }
 
 struct Walk<'r> {
     rules: &'r Rules,
-    codec: &'r Codec,
+    schema: &'r Schema,
     event: &'r [u8],
     tree: &'r Tree,
     /// None: nothing is taken out of the skeleton.
@@ -91,7 +56,7 @@ impl Walk<'_> {
             Verdict::Hole(rule) if entry.is_some() && place.hides_name => self.entry(node, place, rule, entry),
             Verdict::Hole(rule) => self.hole(node, place, rule, entry),
             Verdict::Elements(items) => self.elements(at, items),
-            Verdict::Members => match self.codec.schema.type_at(node.slot) {
+            Verdict::Members => match self.schema.type_at(node.slot) {
                 Some((Type::Record(fields), _)) => {
                     let named = fields.iter().zip(self.tree.below(at));
                     let mut all = named.map(|(field, (at, node))| (place.property(&field.name), at, node));
@@ -133,7 +98,7 @@ impl Walk<'_> {
             match node.part {
                 // A block that says how many bytes it has can say so no more once what is in it was changed.
                 Part::Block if self.is_sized(node) => self.mark(node, ARRAY_BLOCK),
-                Part::Block | Part::Key => {}
+                Part::Block | Part::Key | Part::Length => {}
                 Part::Value(_) => self.value(at, node, items, None)?,
             }
         }
@@ -151,9 +116,10 @@ impl Walk<'_> {
                     key = Some(node);
                     self.mark(Node { end: node.start, ..node }, MAP_ENTRY);
                 }
+                Part::Length => {}
                 Part::Value(_) => {
                     let Some(key) = key.take() else { continue };
-                    let name = self.codec.schema.key(self.event, &key);
+                    let name = self.schema.key(self.event, &key);
                     match place.property(name).or(place.any_property) {
                         Some(child) => self.value(at, node, child, Some(key.start))?,
                         None => self.unnamed(at, node, place, index, Some(key.start))?,
@@ -228,13 +194,24 @@ impl Walk<'_> {
     /// The person whom a field at `place` is about; the walk stands at that place, or at a member of it that has none.
     fn subject(&mut self, place: &PlaceRule, tagger: &SubjectTagger) -> Result<Option<u16>, LocateError> {
         let Some(path) = &place.subject else { return Ok(None) };
-        let (codec, event, tree) = (self.codec, self.event, self.tree);
+        let (schema, event, tree) = (self.schema, self.event, self.tree);
         let from = self.path.get(path.shared).copied();
-        let holder = from
-            .and_then(|from| path.rest.iter().try_fold(from, |at, name| codec.schema.member(event, tree, at, name)));
-        match holder.and_then(|holder| codec.identity(event, tree, holder)) {
+        let holder =
+            from.and_then(|from| path.rest.iter().try_fold(from, |at, name| schema.member(event, tree, at, name)));
+        match holder.and_then(|holder| identity_of(schema, event, tree, holder)) {
             Some(identity) => self.plans.subject(tagger.tag(&identity)).map(Some),
             None => Ok(self.plans.nobody()),
         }
     }
+}
+
+/// The text of an identity: text decoded, a number as JSON writes it. None: it is neither.
+fn identity_of(schema: &Schema, event: &[u8], tree: &Tree, index: u32) -> Option<String> {
+    let node = tree.node(index)?;
+    if !matches!(schema.kind_at(node.slot), Kind::String | Kind::Number) {
+        return None;
+    }
+    let mut text = Vec::new();
+    schema.write_scalar(node.slot, event.get(node.range())?, &mut text);
+    identity(text)
 }
