@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tradelane_encodings::avro::Schema;
 use tradelane_encodings::{Limits, Tree};
-use tradelane_model::registry::{Registry, SchemaReference};
+use tradelane_model::native::NativeSchema;
+use tradelane_model::registry::{Registry, SchemaKind, SchemaReference};
 use tradelane_model::{Contract, OrgId, ProductId, Timestamp, ViewSpec, codes};
-use tradelane_seal::{Codec, SealError};
+use tradelane_registry::{ProtobufSchema, Reference, SchemaProblem, canonical, wire};
+use tradelane_seal::{Codec, Encoding, SealError};
 use tradelane_tape::Tape;
 
 use crate::Hub;
@@ -54,8 +56,36 @@ pub(crate) struct NativeContract {
     /// Must events be shown to the JSON Schema of the contract? Not if its types are all that it demands and the encoding
     /// keeps to them anyway.
     pub(crate) is_held_to_json: bool,
-    /// What the schema means, as [`Codec::canonical`] has it.
+    /// What stands between a schema's id and an event: in Protobuf, which message of the schema it is.
+    pub(crate) path: Arc<[u8]>,
+    /// What the schema means: equal for schemas whose events have equal bytes and meaning.
     canonical: String,
+}
+
+/// A schema, compiled, as [`NativeContract`] keeps it.
+struct Compiled {
+    codec: Codec,
+    canonical: String,
+    path: Vec<u8>,
+}
+
+fn compile(native: &NativeSchema) -> std::result::Result<Compiled, String> {
+    match native {
+        NativeSchema::Avro { text } => {
+            let schema = Schema::parse(text).map_err(|error| format!("avroSchema: {error}"))?;
+            let canonical = schema.canonical();
+            Ok(Compiled { codec: Codec::avro(schema), canonical, path: Vec::new() })
+        }
+        NativeSchema::Protobuf { text, message } => {
+            let wrong = |error: SchemaProblem| format!("protobufSchema: {error}");
+            let schema = ProtobufSchema::parse(text, &[]).map_err(wrong)?;
+            let (messages, place) = schema.messages(message).map_err(wrong)?;
+            let canonical = canonical(SchemaKind::Protobuf, text, &[], true).map_err(wrong)?;
+            let mut path = Vec::new();
+            wire::put_message_path(&place, &mut path);
+            Ok(Compiled { codec: Codec::protobuf(messages), canonical, path })
+        }
+    }
 }
 
 impl NativeContract {
@@ -63,7 +93,7 @@ impl NativeContract {
     pub(crate) fn compile(written: &Contract, rules: &Contract) -> Result<Option<Self>> {
         let invalid = |what: String| HubError::new(codes::CONTRACT_INVALID, format!("contract {}: {what}", rules.id));
         let Some(native) = &written.native else { return Ok(None) };
-        let codec = Codec::compile(native).map_err(|error| invalid(error.to_string()))?;
+        let Compiled { codec, canonical, path } = compile(native).map_err(invalid)?;
         let is_own = std::ptr::eq(written, rules);
         let is_implied = match codec.agree(&rules.shape) {
             Ok(agreement) => agreement.is_implied,
@@ -72,8 +102,27 @@ impl NativeContract {
             Err(_) => false,
         };
         let says_more = rules.text.contains("logicalTypeOptions") || rules.text.contains("jsonSchema");
-        let canonical = codec.canonical();
-        Ok(Some(Self { codec: Arc::new(codec), is_held_to_json: says_more || !is_implied, canonical }))
+        Ok(Some(Self {
+            codec: Arc::new(codec),
+            is_held_to_json: says_more || !is_implied,
+            canonical,
+            path: path.into(),
+        }))
+    }
+}
+
+impl NativeContract {
+    /// The event in what follows the id of its schema; none if it is another message.
+    pub(crate) fn event<'e>(&self, rest: &'e [u8]) -> Option<&'e [u8]> {
+        match self.codec.encoding() {
+            Encoding::Protobuf => {
+                let (place, event) = wire::message_path(rest)?;
+                let mut path = Vec::with_capacity(self.path.len());
+                wire::put_message_path(&place, &mut path);
+                (*path == *self.path).then_some(event)
+            }
+            _ => Some(rest),
+        }
     }
 }
 
@@ -158,21 +207,28 @@ fn meaning(registry: &Registry, id: u32) -> Option<Arc<str>> {
     let registered = registry.schema(id)?;
     let mut known = Vec::new();
     referred(registry, &registered.owner, &registered.schema.references, &mut known)?;
-    let known: Vec<&str> = known.iter().map(String::as_str).collect();
-    Schema::parse_with(&registered.schema.text, &known).ok().map(|schema| schema.canonical().into())
+    let text = &registered.schema.text;
+    match registered.schema.kind {
+        SchemaKind::Json => None,
+        SchemaKind::Avro => {
+            let known: Vec<&str> = known.iter().map(|known| known.text.as_str()).collect();
+            Schema::parse_with(text, &known).ok().map(|schema| schema.canonical().into())
+        }
+        SchemaKind::Protobuf => canonical(SchemaKind::Protobuf, text, &known, true).ok().map(Into::into),
+    }
 }
 
 /// The texts of what a schema refers to, each after those that it refers to itself.
-fn referred(registry: &Registry, owner: &OrgId, list: &[SchemaReference], known: &mut Vec<String>) -> Option<()> {
+fn referred(registry: &Registry, owner: &OrgId, list: &[SchemaReference], known: &mut Vec<Reference>) -> Option<()> {
     for reference in list {
         let version = registry.subject(owner, &reference.subject)?.version(reference.version)?.id;
         let schema = &registry.schema(version)?.schema;
-        if known.contains(&schema.text) {
+        if known.iter().any(|known| known.name == reference.name && known.text == schema.text) {
             continue;
         }
         // Versions only ever refer to such as were there before them: this ends.
         referred(registry, owner, &schema.references, known)?;
-        known.push(schema.text.clone());
+        known.push(Reference { name: reference.name.clone(), text: schema.text.clone() });
         if known.len() > MAX_REFERENCES {
             return None;
         }
@@ -207,11 +263,28 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// What stands between a schema's id and an event that was cut so.
+    pub(crate) fn message_path(&self, product: &ProductId, cut: u32) -> Result<Arc<[u8]>> {
+        let contract = self.contract_at(&self.model(), product, cut)?;
+        Ok(contract.native.as_ref().map(|native| native.path.clone()).unwrap_or_default())
+    }
+}
+
 /// The schema of a view of events that are written in a revision's schema, in their encoding's own language. None: they
 /// are JSON.
 pub(crate) fn view_schema(contract: &Contract, spec: &ViewSpec) -> Result<Option<String>> {
     let Some(native) = &contract.native else { return Ok(None) };
-    let codec = Codec::compile(native).map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error))?;
-    // A view may name what an earlier revision did not have yet; then nothing is remarked.
-    Ok(Some(codec.view_schema(&contract.shape, spec).unwrap_or_else(|_| codec.plain_schema())))
+    match native {
+        NativeSchema::Avro { .. } => {
+            let Compiled { codec, .. } =
+                compile(native).map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error))?;
+            // A view may name what an earlier revision did not have yet; then nothing is remarked.
+            Ok(codec.view_schema(&contract.shape, spec).ok().flatten().or_else(|| codec.plain_schema()))
+        }
+        // What is hidden is not there: the schema is the same for all, without its comments.
+        NativeSchema::Protobuf { text, .. } => canonical(SchemaKind::Protobuf, text, &[], false)
+            .map(Some)
+            .map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error)),
+    }
 }

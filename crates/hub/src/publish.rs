@@ -398,8 +398,8 @@ impl Sealing<'_> {
             Ok(split) => split,
             Err(refused) => return Ok(Err(refused)),
         };
-        let contract = match self.schemas.contract(schema)? {
-            Ok(contract) => contract,
+        let (contract, event) = match self.schemas.contract(schema, event)? {
+            Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
         let verdict = contract.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;
@@ -424,8 +424,8 @@ impl Sealing<'_> {
                 }
                 Err(refused) => return Ok(Err(refused)),
             };
-            let held_to = match self.schemas.contract(schema)? {
-                Ok(held_to) => held_to,
+            let (held_to, event) = match self.schemas.contract(schema, event)? {
+                Ok(found) => found,
                 Err(refused) => return Ok(Err(refused)),
             };
             let verdict = held_to.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;

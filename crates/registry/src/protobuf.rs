@@ -5,6 +5,7 @@
 //! Source: Protocol Buffers' language specifications (proto2, proto3) and `descriptor.proto`.
 
 mod diff;
+mod messages;
 mod print;
 
 use std::collections::BTreeMap;

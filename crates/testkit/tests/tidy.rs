@@ -25,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["tape", "model"]),
     ("schema", &["tape", "model"]),
     ("encodings", &["tape"]),
-    ("registry", &["model"]),
+    ("registry", &["encodings", "model"]),
     ("epcis", &["tape", "keys", "model"]),
     ("seal", &["encodings", "tape", "keys", "model"]),
     ("audit", &["keys", "model"]),

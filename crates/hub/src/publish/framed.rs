@@ -34,10 +34,15 @@ impl Schemas {
         }
     }
 
-    /// The contract that an event is held to. One in a binary encoding must name a schema that the contract has.
-    pub(super) fn contract(&mut self, schema: Option<u32>) -> Result<Verdict<Arc<CompiledContract>>> {
+    /// The contract that an event is held to, and the event itself. One in a binary encoding must name a schema that the
+    /// contract has, and in Protobuf the message of it that is the contract's.
+    pub(super) fn contract<'e>(
+        &mut self,
+        schema: Option<u32>,
+        event: &'e [u8],
+    ) -> Result<Verdict<(Arc<CompiledContract>, &'e [u8])>> {
         if self.contract.native.is_none() {
-            return Ok(Ok(self.contract.clone()));
+            return Ok(Ok((self.contract.clone(), event)));
         }
         let refused = |message: &str| {
             let place = Place { pointer: String::new(), rule: "schema-id".into(), message: message.to_owned() };
@@ -55,7 +60,10 @@ impl Schemas {
             }
         };
         match known {
-            Some(contract) => Ok(Ok(contract)),
+            Some(contract) => match contract.native.as_ref().and_then(|native| native.event(event)) {
+                Some(event) => Ok(Ok((contract, event))),
+                None => refused("the record is another message of its schema than the product's events"),
+            },
             None => refused("no revision of the product's contract has the schema of this id"),
         }
     }

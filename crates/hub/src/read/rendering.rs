@@ -180,6 +180,7 @@ impl Hub {
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
             schema: self.reader_schema(view, revision),
             down: view.pinned.as_ref().and_then(|pinned| pinned.down_from(revision)).cloned(),
+            path: self.message_path(product, revision)?,
         })
     }
 }
@@ -241,6 +242,8 @@ struct Views {
     schema: Option<u32>,
     /// How events are brought into the form of the earlier version that the reader stays with.
     down: Option<Arc<Down>>,
+    /// What stands between the schema's id and the event.
+    path: Arc<[u8]>,
 }
 
 /// What rendering a batch came to.
@@ -259,8 +262,8 @@ struct Place<'a> {
     offset: u64,
     record: &'a Record<'a>,
     around: KeyAndHeaders,
-    /// The schema to be named in front of the event, if the producer named one.
-    schema: Option<u32>,
+    /// The schema to be named in front of the event, if the producer named one, and what stands after its id.
+    schema: Option<(u32, &'a [u8])>,
 }
 
 /// A form in which events leave.
@@ -366,7 +369,11 @@ impl<'a, O: Output> Rendering<'a, O> {
             views.down.as_ref().map_or(Ok(()), |down| down.convert(out, from))?;
             Ok(done.classes)
         };
-        let schema = views.envelope.as_ref().and_then(|_| record.schema()).map(|writer| views.schema.unwrap_or(writer));
+        let schema = views
+            .envelope
+            .as_ref()
+            .and_then(|_| record.schema())
+            .map(|writer| (views.schema.unwrap_or(writer), &*views.path));
         let classes = match self.output.event(Place { offset, record, around, schema }, render)? {
             Ok(classes) => classes,
             Err(reason) => return Ok(Err(reason)),
@@ -516,8 +523,9 @@ impl Output for Records<'_> {
         render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
     ) -> Result<std::result::Result<ClassSet, Withheld>> {
         self.value.clear();
-        if let Some(id) = place.schema {
+        if let Some((id, path)) = place.schema {
             self.value.extend_from_slice(&wire::prefix(id));
+            self.value.extend_from_slice(path);
         }
         match render(&mut self.value) {
             Ok(classes) => self.add(&place, true).map(|()| Ok(classes)),

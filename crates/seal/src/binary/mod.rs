@@ -9,7 +9,7 @@ mod avro;
 mod protobuf;
 mod splice;
 
-use tradelane_encodings::avro::{Schema as AvroSchema, SchemaError};
+use tradelane_encodings::avro::Schema as AvroSchema;
 use tradelane_encodings::protobuf::Schema as ProtobufSchema;
 use tradelane_encodings::{Gone, Limits, Slot, TooLong, Tree, WalkError};
 use tradelane_model::ViewSpec;
@@ -53,9 +53,9 @@ enum Schema {
 }
 
 impl Codec {
-    /// For events in Avro, of the schema with this text.
-    pub fn avro(text: &str) -> Result<Self, SchemaError> {
-        AvroSchema::parse(text).map(|schema| Self(Schema::Avro(schema)))
+    /// For events in Avro.
+    pub fn avro(schema: AvroSchema) -> Self {
+        Self(Schema::Avro(schema))
     }
 
     /// For events in Protobuf.
@@ -110,14 +110,6 @@ impl Codec {
         match &self.0 {
             Schema::Avro(schema) => avro::agree(schema, shape),
             Schema::Protobuf(schema) => protobuf::agree(schema, shape),
-        }
-    }
-
-    /// A form of an Avro schema that is equal where events have equal bytes and meaning.
-    pub fn canonical(&self) -> Option<String> {
-        match &self.0 {
-            Schema::Avro(schema) => Some(schema.canonical()),
-            Schema::Protobuf(_) => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::common::*;
 use crate::properties::{CLASSES, Random, masked, occurs};
 
 pub(crate) fn codec(schema: &str) -> Arc<Codec> {
-    Arc::new(Codec::avro(schema).unwrap())
+    Arc::new(Codec::avro(Schema::parse(schema).unwrap()))
 }
 
 pub(crate) fn seal_avro(rules: &Rules, codec: &Codec, keys: &Keys, event: &[u8]) -> Vec<u8> {
