@@ -220,7 +220,7 @@ async fn what_is_no_event_of_the_contract_is_refused_by_itself() {
     let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
     let id = register(&world, "AVRO", AVRO).await;
     let good = avro_order("o-1", "A", 3, "anna@a.b");
-    refused(publish(&world, &[good.clone()]).await, codes::SCHEMA_ID_UNKNOWN);
+    refused(publish(&world, std::slice::from_ref(&good)).await, codes::SCHEMA_ID_UNKNOWN);
     refused(publish(&world, &[framed(id + 1, &good)]).await, codes::SCHEMA_ID_UNKNOWN);
     let other = register(&world, "AVRO", AVRO_2).await;
     refused(publish(&world, &[framed(other, &good)]).await, codes::SCHEMA_ID_UNKNOWN);
