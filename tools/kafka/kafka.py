@@ -210,6 +210,8 @@ class Cluster:
             "log.dirs": folder / "log",
             "num.partitions": 1,
             "auto.create.topics.enable": "false",
+            # Records of tests bear times of long ago.
+            "log.retention.ms": -1,
             "offsets.topic.replication.factor": replicas,
             "offsets.topic.num.partitions": 4,
             "transaction.state.log.replication.factor": replicas,

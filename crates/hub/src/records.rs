@@ -146,6 +146,8 @@ pub struct RenderedPage {
     pub batches: Vec<Bytes>,
     /// The leaf of this access; none if no record is shown.
     pub leaf: Option<u64>,
+    /// The erasures that there had been when its rendering began.
+    erasures: u64,
 }
 
 impl Hub {
@@ -295,6 +297,7 @@ impl Hub {
         self.check(reader)?;
         self.has_partition(&reader.product, partition)?;
         let reader = &reader.at_partition(partition);
+        let erasures = self.inner().rendered.generation();
         let mut page = Filling::default();
         let mut at = from;
         for bytes in batches {
@@ -328,7 +331,14 @@ impl Hub {
             count => Some(self.record(self.read_leaf(reader, page.offsets, count, page.classes)).await?),
         };
         add(&self.inner().counters.events_read, u64::from(page.count));
-        Ok(RenderedPage { batches: page.batches, leaf })
+        Ok(RenderedPage { batches: page.batches, leaf, erasures })
+    }
+
+    /// May a page leave that was rendered a while ago? Not if the right to read has ended; and if somebody was erased since,
+    /// it is to be rendered anew: `false`.
+    pub fn may_leave(&self, reader: &Reader, page: &RenderedPage) -> Result<bool> {
+        self.check(reader)?;
+        Ok(self.inner().rendered.generation() == page.erasures)
     }
 
     /// The same producer with the same sequence number sends the same batch again.

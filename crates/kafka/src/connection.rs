@@ -1,8 +1,9 @@
 //! One connection: who it is, its requests one after the other, its answers in the same order.
 //!
 //! As with Kafka's own broker, the next request is begun when the one before is answered; one more is read ahead. So
-//! answers cannot overtake each other, and nobody can pile up work here. Whoever may no longer be here is noticed at the
-//! next request, or within a second without one.
+//! answers cannot overtake each other, and nobody can pile up work here. In front of a cluster, some requests to publish are
+//! under way at once ([`flight`](crate::flight)). Whoever may no longer be here is noticed at the next request, or within
+//! a second without one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,7 @@ use kafka_protocol::messages::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tradelane_hub::{Caller, HubError, Presented};
 use tradelane_transport::Peer;
@@ -20,6 +22,7 @@ use tradelane_transport::Peer;
 use crate::apis::{self, Answer, Ask, Quiet, holder};
 use crate::codes;
 use crate::engine::{self, Way};
+use crate::flight::{Flight, Turn};
 use crate::frames::{Frame, Frames, NoFrame};
 use crate::quota::{Of, Seat};
 use crate::sasl::{Exchange, MECHANISMS, Mechanism, Step};
@@ -32,6 +35,8 @@ use crate::wire::{Request, Rope, text};
 const STILL: Duration = Duration::from_secs(1);
 /// The longest session that clients are told of; some cannot wait longer. Sooner or later, the hub checks each request.
 const LONGEST_SESSION_MS: i64 = 86_400_000;
+/// Requests to publish that are under way at once.
+const AT_ONCE: usize = 8;
 /// What a client hears of a credential that is not accepted, whatever is wrong with it.
 const REFUSED: &str = "Authentication failed: the credential is unknown, wrong, expired or revoked.";
 
@@ -47,13 +52,24 @@ struct Known {
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     peer: Peer,
-    host: String,
+    host: Arc<str>,
     known: Option<Known>,
     exchange: Option<Exchange>,
     longest: Arc<AtomicUsize>,
     /// To the cluster, if records are kept by one.
-    way: Option<Way>,
+    way: Option<Arc<Way>>,
 }
+
+/// What a connection wakes up for.
+enum Event {
+    Frame(Result<Frame, NoFrame>),
+    /// The oldest of the requests that are under way is done.
+    Flown(Result<Done, JoinError>),
+    Tick,
+}
+
+/// The API that was asked, and what goes on.
+type Done = (&'static str, Result<Next, Malformed>);
 
 /// What goes on after a request.
 enum Next {
@@ -66,8 +82,9 @@ enum Next {
 impl Connection {
     /// `node` is the broker that the connection's port stands for; none: any.
     pub(crate) fn new(shared: Arc<Shared>, peer: Peer, host: String, node: Option<i32>) -> Self {
-        let way = shared.upstream.as_ref().map(|cluster| Way::new(Arc::clone(cluster), node));
+        let way = shared.upstream.as_ref().map(|cluster| Arc::new(Way::new(Arc::clone(cluster), node)));
         let longest = Arc::new(AtomicUsize::new(shared.limits.small_request));
+        let host = host.into();
         Self { shared, peer, host, known: None, exchange: None, longest, way }
     }
 
@@ -126,17 +143,27 @@ impl Connection {
         still.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = self.shared.closing.subscribe();
         let mut ahead = None;
+        let mut flight = Flight::new(AT_ONCE);
         loop {
-            let frame = match ahead.take() {
-                Some(frame) => frame,
+            let event = match ahead.take() {
+                Some(frame) => Event::Frame(frame),
                 None => tokio::select! {
                     biased;
-                    _ = closing.wait_for(|closing| *closing) => return "closing",
-                    frame = frames.recv() => frame.unwrap_or(Err(NoFrame::End)),
-                    _ = still.tick() => match self.idle(authenticated_by) {
-                        Some(reason) => return reason,
-                        None => continue,
-                    },
+                    _ = closing.wait_for(|closing| *closing), if flight.is_empty() => return "closing",
+                    Some(done) = flight.next() => Event::Flown(done),
+                    frame = frames.recv(), if flight.has_room() => Event::Frame(frame.unwrap_or(Err(NoFrame::End))),
+                    _ = still.tick() => Event::Tick,
+                },
+            };
+            let frame = match event {
+                Event::Frame(frame) => frame,
+                Event::Flown(done) => match self.flown(done, write).await {
+                    Some(reason) => return reason,
+                    None => continue,
+                },
+                Event::Tick => match self.idle(authenticated_by) {
+                    Some(reason) => return reason,
+                    None => continue,
                 },
             };
             let frame = match frame {
@@ -154,6 +181,17 @@ impl Connection {
                     return "request";
                 }
             };
+            if let (Key::Produce, Some(way), Some(known)) = (request.api.key, &self.way, &self.known) {
+                let (shared, way) = (Arc::clone(&self.shared), Arc::clone(way));
+                let (caller, host) = (known.caller.clone(), Arc::clone(&self.host));
+                flight.begin(|turn| publish(shared, way, caller, host, request, frame, turn));
+                continue;
+            }
+            while let Some(done) = flight.next().await {
+                if let Some(reason) = self.flown(done, write).await {
+                    return reason;
+                }
+            }
             let next = if request.api.key == Key::Fetch {
                 // Who is gone does not wait.
                 let shared = Arc::clone(&self.shared);
@@ -175,30 +213,48 @@ impl Connection {
             } else {
                 self.handle(&request).await
             };
-            let (answer, quiet) = match next {
-                Ok(Next::Answered(answer, quiet)) => (answer, quiet),
-                Ok(Next::End(reason)) => return reason,
-                Err(error) => {
-                    let api = request.api.name;
-                    tracing::info!(target: "tradelane::kafka", host = %self.host, api, %error, "a request was refused");
-                    return "malformed";
-                }
-            };
-            self.shared.metrics.requests.with_label_values(&[request.api.name]).inc();
+            let done = (request.api.name, next);
             drop((request, frame));
-            if let Some(mut rope) = answer.rope {
-                self.shared.metrics.bytes_out.inc_by(rope.len() as u64);
-                if write.write_all_buf(&mut rope).await.is_err() || write.flush().await.is_err() {
-                    return "gone";
-                }
-            }
-            if answer.end {
-                return "ended";
-            }
-            if !quiet.time().is_zero() {
-                sleep(quiet.time()).await;
+            if let Some(reason) = self.answered(done, write).await {
+                return reason;
             }
         }
+    }
+
+    /// The same for a request that was worked on beside others. One that broke down has no answer, and the ones after it
+    /// must not be taken for its.
+    async fn flown<W: AsyncWrite + Unpin>(&self, done: Result<Done, JoinError>, write: &mut W) -> Option<&'static str> {
+        match done {
+            Ok(done) => self.answered(done, write).await,
+            Err(_) => Some("failed"),
+        }
+    }
+
+    /// Sends an answer; says why the connection ends, if it does.
+    async fn answered<W: AsyncWrite + Unpin>(&self, done: Done, write: &mut W) -> Option<&'static str> {
+        let (api, next) = done;
+        let (answer, quiet) = match next {
+            Ok(Next::Answered(answer, quiet)) => (answer, quiet),
+            Ok(Next::End(reason)) => return Some(reason),
+            Err(error) => {
+                tracing::info!(target: "tradelane::kafka", host = %self.host, api, %error, "a request was refused");
+                return Some("malformed");
+            }
+        };
+        self.shared.metrics.requests.with_label_values(&[api]).inc();
+        if let Some(mut rope) = answer.rope {
+            self.shared.metrics.bytes_out.inc_by(rope.len() as u64);
+            if write.write_all_buf(&mut rope).await.is_err() || write.flush().await.is_err() {
+                return Some("gone");
+            }
+        }
+        if answer.end {
+            return Some("ended");
+        }
+        if !quiet.time().is_zero() {
+            sleep(quiet.time()).await;
+        }
+        None
     }
 
     /// While nothing is asked: is there a reason to end?
@@ -248,22 +304,11 @@ impl Connection {
         }
     }
 
-    /// A request of somebody who is known. What is asked after the credential has gone is not done any more.
-    async fn ask(&self, shared: &Shared, request: &Request) -> Result<Next, Malformed> {
+    /// A request of somebody who is known.
+    async fn ask(&self, shared: &Arc<Shared>, request: &Request) -> Result<Next, Malformed> {
         let Some(known) = &self.known else { return Ok(Next::End("not authenticated")) };
-        let caller = &known.caller;
-        let ended = shared.hub.still(caller).is_err();
-        let mut quiet = Quiet::default();
-        let ask = Ask { shared, caller, request, host: &self.host, ended };
-        ask.charge(Of::Requests, 1, &mut quiet);
-        let answer = match &self.way {
-            Some(way) => engine::answer(&ask, way, &mut quiet).await?,
-            None => apis::answer(&ask, &mut quiet).await?,
-        };
-        if !quiet.time().is_zero() {
-            shared.metrics.throttled.with_label_values(&[request.api.name]).inc();
-        }
-        Ok(Next::Answered(answer, quiet))
+        let ask = Ask { shared, caller: &known.caller, request, host: &self.host, ended: false };
+        asked(ask, self.way.as_ref(), &mut Turn::default()).await
     }
 
     fn handshake(&mut self, request: &Request) -> Result<Next, Malformed> {
@@ -340,6 +385,41 @@ impl Connection {
         self.longest.store(self.shared.limits.request, Ordering::Release);
         Ok(left.clamp(1, LONGEST_SESSION_MS))
     }
+}
+
+/// Asks the hub, or the cluster behind it. What is asked after the credential has gone is not done any more.
+async fn asked(ask: Ask<'_>, way: Option<&Arc<Way>>, turn: &mut Turn) -> Result<Next, Malformed> {
+    let ask = Ask { ended: ask.shared.hub.still(ask.caller).is_err(), ..ask };
+    let mut quiet = Quiet::default();
+    ask.charge(Of::Requests, 1, &mut quiet);
+    let answer = match way {
+        Some(way) => engine::answer(&ask, way, &mut quiet, turn).await?,
+        None => apis::answer(&ask, &mut quiet).await?,
+    };
+    if !quiet.time().is_zero() {
+        ask.shared.metrics.throttled.with_label_values(&[ask.request.api.name]).inc();
+    }
+    Ok(Next::Answered(answer, quiet))
+}
+
+/// A request to publish, with all that it needs when its connection has gone.
+async fn publish(
+    shared: Arc<Shared>,
+    way: Arc<Way>,
+    caller: Caller,
+    host: Arc<str>,
+    request: Request,
+    frame: Frame,
+    mut turn: Turn,
+) -> Done {
+    let ask = Ask { shared: &shared, caller: &caller, request: &request, host: &host, ended: false };
+    let next = asked(ask, Some(&way), &mut turn).await;
+    // One that passed nothing on is no reason for the others to stop, unless the connection ends with it.
+    if matches!(&next, Ok(Next::Answered(answer, _)) if !answer.end) && turn.comes().await {
+        turn.over();
+    }
+    drop(frame);
+    (request.api.name, next)
 }
 
 fn refusal(request: &Request, code: i16, why: &'static str) -> Result<Rope, Malformed> {

@@ -1,7 +1,7 @@
 //! The Kafka listener: any Kafka client in, through the hub's one doorway, over the embedded engine.
 //!
 //! It knows Kafka's protocol and nothing of how events are stored, sealed or shown. [`serve`] takes the connection within
-//! limits, `connection` finds who it is (SASL or a client certificate) and takes its requests one after the other, `wire`
+//! limits, `connection` finds who it is (SASL or a client certificate) and takes its requests in order, `wire`
 //! proves that a request is what it claims to be before it is decoded, and `apis` has one handler per API, each a call of
 //! the hub or of the group coordinator.
 //!
@@ -12,6 +12,7 @@ mod codes;
 pub mod config;
 mod connection;
 mod engine;
+mod flight;
 mod frames;
 mod metrics;
 mod offsets;

@@ -182,7 +182,7 @@ impl RenderCache {
         self.records.clear();
     }
 
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 

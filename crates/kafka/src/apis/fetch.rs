@@ -5,29 +5,28 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use kafka_protocol::messages::fetch_request::FetchPartition;
 use kafka_protocol::messages::{FetchRequest, TopicName};
 use tokio::time::Instant;
-use tradelane_hub::{FetchRecords, HubError, Reader};
+use tradelane_hub::{Caller, FetchRecords, HubError, Reader};
 use tradelane_model::ProductId;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
+use crate::apis::fetched::{self, FetchedPartition, FetchedTopic};
 use crate::apis::produce::offset;
 use crate::apis::{Answer, Ask, Quiet};
 use crate::codes;
 use crate::quota::Of;
-use crate::shared::LEADER_EPOCH;
+use crate::shared::{LEADER_EPOCH, Shared};
 use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 
 /// A leader epoch that is not known here.
 const UNKNOWN_LEADER_EPOCH: i16 = 76;
-/// Partitions of one answer without records take about this much room each.
-const PARTITION_HEAD: usize = 64;
 
 /// A partition that is asked for, and what there is of it so far.
 struct Asked {
@@ -79,7 +78,7 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
     let mut asked = Asked {
         topic,
         index: partition.partition,
-        product: meant(ask, name),
+        product: meant(ask.shared, ask.caller, ask.request.version, name),
         reader: None,
         next: 0,
         most: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
@@ -112,12 +111,12 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
 
 /// The product of that name. @platformatic/kafka (1.35) writes the text of a topic's id where version 12 has the name;
 /// there is nothing else that it could mean, and it finds no more than its caller may see.
-pub(crate) fn meant(ask: &Ask<'_>, name: &TopicName) -> Option<ProductId> {
-    if ask.request.version == 12
+pub(crate) fn meant(shared: &Shared, caller: &Caller, version: i16, name: &TopicName) -> Option<ProductId> {
+    if version == 12
         && name.len() == Hyphenated::LENGTH
         && let Ok(id) = Uuid::parse_str(name)
     {
-        let topics = ask.shared.hub.topics(ask.caller);
+        let topics = shared.hub.topics(caller);
         if let Some(topic) = topics.into_iter().find(|topic| topic.id == *id.as_bytes()) {
             return Some(topic.product);
         }
@@ -213,110 +212,27 @@ fn stopped(error: &HubError) -> i16 {
     codes::of(error)
 }
 
-/// The answer, by hand: batches are not copied.
 fn encode(ask: &Ask<'_>, request: &FetchRequest, asked: &[Asked], code: i16, quiet: &Quiet) -> Rope {
-    let version = ask.request.version;
-    let flexible = ask.request.api.schema.is_flexible(version);
-    let read_committed = request.isolation_level == 1;
-    ask.request.reply_with(asked.len() * PARTITION_HEAD + 64, |head| {
-        let mut out = Pieces { rope: Rope::default(), now: std::mem::take(head), flexible };
-        out.now.put_i32(quiet.millis());
-        if version >= 7 {
-            out.now.put_i16(code);
-            out.now.put_i32(0);
-        }
-        let mut rest = asked;
-        let topics = if asked.is_empty() { &[][..] } else { &request.topics[..] };
-        out.count(topics.len());
-        for (at, topic) in topics.iter().enumerate() {
-            let mine = rest.iter().take_while(|partition| partition.topic == at).count();
-            let (partitions, after) = rest.split_at(mine);
-            rest = after;
-            out.name(&topic.topic);
-            out.count(partitions.len());
-            for partition in partitions {
-                out.now.put_i32(partition.index);
-                out.now.put_i16(partition.error);
-                out.now.put_i64(partition.end);
-                out.now.put_i64(partition.end);
-                if version >= 5 {
-                    out.now.put_i64(partition.start);
-                }
-                match read_committed {
-                    // No transaction was ever aborted here.
-                    true => out.count(0),
-                    false => out.no_array(),
-                }
-                if version >= 11 {
-                    out.now.put_i32(-1);
-                }
-                out.records(&partition.batches);
-                out.tags();
-            }
-            out.tags();
-        }
-        out.tags();
-        out.finish(head)
-    })
-}
-
-/// Bytes that are written, and bytes that only pass.
-struct Pieces {
-    rope: Rope,
-    now: BytesMut,
-    flexible: bool,
-}
-
-impl Pieces {
-    fn varint(&mut self, mut value: usize) {
-        while value >= 0x80 {
-            self.now.put_u8((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.now.put_u8(value as u8);
+    // No transaction was ever aborted here.
+    let aborted = (request.isolation_level == 1).then_some(&[][..]);
+    let mut topics: Vec<FetchedTopic<'_>> = Vec::new();
+    if code == codes::NONE {
+        topics.extend(request.topics.iter().map(|topic| FetchedTopic { name: &topic.topic, partitions: Vec::new() }));
     }
-
-    fn count(&mut self, count: usize) {
-        match self.flexible {
-            true => self.varint(count + 1),
-            false => self.now.put_u32(u32::try_from(count).unwrap_or(0)),
+    for partition in asked {
+        let fetched = FetchedPartition {
+            index: partition.index,
+            error: partition.error,
+            high_watermark: partition.end,
+            last_stable: partition.end,
+            start: partition.start,
+            aborted,
+            preferred_replica: -1,
+            batches: &partition.batches,
+        };
+        if let Some(topic) = topics.get_mut(partition.topic) {
+            topic.partitions.push(fetched);
         }
     }
-
-    fn no_array(&mut self) {
-        match self.flexible {
-            true => self.now.put_u8(0),
-            false => self.now.put_i32(-1),
-        }
-    }
-
-    fn name(&mut self, name: &str) {
-        match self.flexible {
-            true => self.varint(name.len() + 1),
-            false => self.now.put_u16(u16::try_from(name.len()).unwrap_or(0)),
-        }
-        self.now.put_slice(name.as_bytes());
-    }
-
-    fn records(&mut self, batches: &[Bytes]) {
-        self.count(batches.iter().map(Bytes::len).sum());
-        if batches.is_empty() {
-            return;
-        }
-        self.rope.push(self.now.split().freeze());
-        batches.iter().for_each(|batch| self.rope.push(batch.clone()));
-    }
-
-    fn tags(&mut self) {
-        if self.flexible {
-            self.now.put_u8(0);
-        }
-    }
-
-    /// The pieces after `head`, which gets what was written first.
-    fn finish(mut self, head: &mut BytesMut) -> Rope {
-        self.rope.push(self.now.freeze());
-        *head = self.rope.take_first();
-        self.rope
-    }
+    fetched::encode(ask.request, quiet.millis(), code, &topics)
 }

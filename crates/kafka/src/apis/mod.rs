@@ -4,6 +4,7 @@
 
 mod configs;
 pub(crate) mod fetch;
+pub(crate) mod fetched;
 mod group_offsets;
 mod groups;
 mod offsets;
@@ -12,6 +13,7 @@ pub(crate) mod topics;
 mod transactions;
 pub(crate) mod versions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -28,7 +30,7 @@ use crate::wire::{Request, Rope};
 
 /// A request of an authenticated client.
 pub(crate) struct Ask<'a> {
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a Arc<Shared>,
     pub(crate) caller: &'a Caller,
     pub(crate) request: &'a Request,
     /// The address that it came from, for those who look at a group's members.
@@ -90,25 +92,35 @@ impl Ask<'_> {
         (partition < topic.partitions).then_some(product)
     }
 
-    /// What a refusal is for the caller: what it may not see at all does not exist.
+    /// What a refusal is for the caller.
     pub(crate) fn refusal(&self, product: &ProductId, error: &HubError) -> i16 {
-        match codes::of(error) {
-            codes::TOPIC_AUTHORIZATION_FAILED | codes::UNKNOWN_TOPIC_OR_PARTITION
-                if self.shared.hub.topic(self.caller, product).is_none() =>
-            {
-                self.absence(product.as_str())
-            }
-            code => code,
-        }
+        refusal(self.shared, self.caller, product, error)
     }
 
-    /// Why there is no such topic for the caller. Whose grant has ended knows of it, and is told that it may not read it
-    /// any more: what has gone missing, clients look for again and again.
+    /// Why there is no such topic for the caller.
     pub(crate) fn absence(&self, topic: &str) -> i16 {
-        match topic.parse() {
-            Ok(product) if self.shared.hub.had_topic(self.caller, &product) => codes::TOPIC_AUTHORIZATION_FAILED,
-            _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
+        absence(self.shared, self.caller, topic)
+    }
+}
+
+/// What a refusal is for a caller: what it may not see at all does not exist.
+pub(crate) fn refusal(shared: &Shared, caller: &Caller, product: &ProductId, error: &HubError) -> i16 {
+    match codes::of(error) {
+        codes::TOPIC_AUTHORIZATION_FAILED | codes::UNKNOWN_TOPIC_OR_PARTITION
+            if shared.hub.topic(caller, product).is_none() =>
+        {
+            absence(shared, caller, product.as_str())
         }
+        code => code,
+    }
+}
+
+/// Why there is no such topic for a caller. Whose grant has ended knows of it, and is told that it may not read it any
+/// more: what has gone missing, clients look for again and again.
+fn absence(shared: &Shared, caller: &Caller, topic: &str) -> i16 {
+    match topic.parse() {
+        Ok(product) if shared.hub.had_topic(caller, &product) => codes::TOPIC_AUTHORIZATION_FAILED,
+        _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
     }
 }
 

@@ -99,7 +99,7 @@ impl Cluster {
 
     /// Asks what the cluster speaks and where its brokers are; returns how many there are.
     async fn look(&self, kept: &mut Option<Link>) -> Result<usize, Down> {
-        let mut link = match kept.take() {
+        let link = match kept.take() {
             Some(link) => link,
             None => self.connect(None, text("tradelane")).await?,
         };
@@ -158,7 +158,7 @@ impl Cluster {
             Some((host, port)) => self.open(&host, port, client).await,
             None => {
                 // It may be new, or was away.
-                let mut any = self.connect_any(client.clone()).await?;
+                let any = self.connect_any(client.clone()).await?;
                 let metadata = any.call(METADATA, &MetadataRequest::default().with_topics(Some(Vec::new()))).await?;
                 self.learn(&metadata.brokers);
                 let (host, port) = self.address(node).ok_or(Down::NoNode(node))?;

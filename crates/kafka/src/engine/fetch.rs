@@ -5,18 +5,23 @@
 //! anew each time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, LeaderIdAndEpoch, PartitionData};
+use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
-use tradelane_hub::Reader;
+use kafka_protocol::protocol::StrBytes;
+use tradelane_hub::{Caller, Reader, RenderedPage};
 use tradelane_model::ProductId;
 
-use super::{Failed, Passing};
+use super::{Down, Failed, Passing, Way};
+use crate::apis;
 use crate::apis::fetch::meant;
+use crate::apis::fetched::{self, FetchedPartition, FetchedTopic};
 use crate::codes;
 use crate::quota::Of;
+use crate::shared::Shared;
 use crate::wire::Rope;
 
 /// No session: all partitions are named each time.
@@ -24,67 +29,111 @@ const NO_SESSION: i32 = -1;
 /// The bytes of a batch before those that its length counts.
 const LOG_OVERHEAD: usize = 12;
 
-/// A topic of the request, and what may be read of it.
-struct Asked {
-    name: TopicName,
-    reader: Result<(ProductId, Reader), i16>,
-    partitions: Vec<FetchPartition>,
-}
-
 impl Passing<'_> {
     pub(super) async fn fetch(&mut self) -> Result<Rope, Failed> {
-        let mut request: FetchRequest = self.ask.request.decode()?;
+        let request: FetchRequest = self.ask.request.decode()?;
         if request.session_id != 0 {
-            let lost = FetchResponse::default().with_error_code(codes::FETCH_SESSION_ID_NOT_FOUND);
-            return Ok(self.ask.request.reply(&lost)?);
+            return Ok(fetched::encode(self.ask.request, self.throttle(0), codes::FETCH_SESSION_ID_NOT_FOUND, &[]));
         }
-        let mut asked = Vec::with_capacity(request.topics.len());
-        for topic in std::mem::take(&mut request.topics) {
-            let reader = self.reader(&topic.topic).await;
-            asked.push(Asked { name: topic.topic, reader, partitions: topic.partitions });
+        let fetching = Fetching {
+            shared: Arc::clone(self.ask.shared),
+            way: Arc::clone(self.way),
+            caller: self.ask.caller.clone(),
+            client: self.client(),
+            version: self.ask.request.version,
+        };
+        let fetched = match self.way.ahead.take(&fetching, &request).await {
+            Some(fetched) => fetched,
+            None => fetching.fetch(request.clone()).await?,
+        };
+        if fetched.code != codes::NONE {
+            let throttle = self.throttle(fetched.throttle);
+            return Ok(fetched::encode(self.ask.request, throttle, fetched.code, &[]));
         }
-        let answer = self.fetched(request, &asked).await?;
-        let throttle = self.throttle(answer.throttle_time_ms);
-        if answer.error_code != codes::NONE {
-            let failed = FetchResponse::default().with_error_code(answer.error_code).with_throttle_time_ms(throttle);
-            return Ok(self.ask.request.reply(&failed)?);
+        self.ask.charge(Of::BytesOut, fetched.bytes(), self.quiet);
+        let throttle = self.throttle(fetched.throttle);
+        let rope =
+            fetched::encode(self.ask.request, throttle, codes::NONE, &fetched.told(request.isolation_level == 1));
+        if throttle == 0 {
+            self.way.ahead.begin(fetching, request, &fetched);
         }
+        Ok(rope)
+    }
+}
+
+/// Whoever fetches, by what way: all that it takes, also when nobody waits for it yet.
+pub(super) struct Fetching {
+    pub(super) shared: Arc<Shared>,
+    pub(super) way: Arc<Way>,
+    pub(super) caller: Caller,
+    client: StrBytes,
+    version: i16,
+}
+
+/// What a fetch came to.
+pub(super) struct Fetched {
+    throttle: i32,
+    /// Of the whole.
+    code: i16,
+    pub(super) topics: Vec<Topic>,
+}
+
+/// A topic of the request, and what there is of it.
+pub(super) struct Topic {
+    name: TopicName,
+    asked: Vec<FetchPartition>,
+    pub(super) reader: Result<(ProductId, Reader), i16>,
+    pub(super) shown: Vec<Shown>,
+}
+
+/// A partition as the reader is told of it.
+pub(super) struct Shown {
+    pub(super) index: i32,
+    error: i16,
+    /// What the cluster says of it, without its records; nothing if the reader is not to hear that.
+    found: Option<PartitionData>,
+    pub(super) page: Option<RenderedPage>,
+}
+
+impl Fetching {
+    /// Asks the cluster and shows what it has.
+    pub(super) async fn fetch(&self, mut request: FetchRequest) -> Result<Fetched, Down> {
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for FetchTopic { topic: name, partitions: asked, .. } in std::mem::take(&mut request.topics) {
+            let reader = self.reader(&name).await;
+            topics.push(Topic { name, asked, reader, shown: Vec::new() });
+        }
+        let answer = self.found(request, &topics).await?;
         let parts = answer.responses.into_iter().flat_map(|topic| {
             topic.partitions.into_iter().map(move |found| ((topic.topic.clone(), found.partition_index), found))
         });
         let mut found: HashMap<_, _> = parts.collect();
-        let mut topics = Vec::with_capacity(asked.len());
-        for topic in asked {
-            let partitions = match &topic.reader {
-                Ok((product, reader)) => self.shown(product, reader, &topic.partitions, &mut found).await,
-                Err(code) => topic.partitions.iter().map(|partition| nothing(partition.partition, *code)).collect(),
+        for topic in &mut topics {
+            topic.shown = match &topic.reader {
+                Ok((product, reader)) => self.shown(product, reader, &topic.asked, &mut found).await,
+                Err(code) => topic.asked.iter().map(|asked| Shown::nothing(asked.partition, *code)).collect(),
             };
-            topics.push(FetchableTopicResponse::default().with_topic(topic.name).with_partitions(partitions));
         }
-        let bytes = topics.iter().flat_map(|topic| &topic.partitions);
-        let bytes = bytes.map(|partition| partition.records.as_ref().map_or(0, Bytes::len)).sum();
-        self.ask.charge(Of::BytesOut, bytes, self.quiet);
-        let throttle = self.throttle(throttle);
-        let response = FetchResponse::default().with_throttle_time_ms(throttle).with_responses(topics);
-        Ok(self.ask.request.reply(&response)?)
+        Ok(Fetched { throttle: answer.throttle_time_ms, code: answer.error_code, topics })
     }
 
     async fn reader(&self, topic: &TopicName) -> Result<(ProductId, Reader), i16> {
-        let product = meant(self.ask, topic).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
-        match self.ask.shared.hub.reader(self.ask.caller, &product, None).await {
+        let product =
+            meant(&self.shared, &self.caller, self.version, topic).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
+        match self.shared.hub.reader(&self.caller, &product, None).await {
             Ok(reader) => Ok((product, reader)),
-            Err(error) => Err(self.ask.refusal(&product, &error)),
+            Err(error) => Err(apis::refusal(&self.shared, &self.caller, &product, &error)),
         }
     }
 
     /// What the cluster has of what may be read.
-    async fn fetched(&self, request: FetchRequest, asked: &[Asked]) -> Result<FetchResponse, Failed> {
-        let limits = &self.ask.shared.limits;
+    async fn found(&self, request: FetchRequest, asked: &[Topic]) -> Result<FetchResponse, Down> {
+        let limits = &self.shared.limits;
         let names = &self.way.cluster.names;
-        let readable = asked.iter().filter_map(|topic| Some((topic.reader.as_ref().ok()?, &topic.partitions)));
+        let readable = asked.iter().filter(|topic| topic.reader.is_ok());
         let topics: Vec<_> = readable
-            .map(|((product, _), partitions)| {
-                FetchTopic::default().with_topic(names.topic(product.as_str())).with_partitions(partitions.clone())
+            .map(|topic| {
+                FetchTopic::default().with_topic(names.topic(&topic.name)).with_partitions(topic.asked.clone())
             })
             .collect();
         if topics.is_empty() {
@@ -101,7 +150,8 @@ impl Passing<'_> {
             .with_forgotten_topics_data(Vec::new())
             .with_topics(topics);
         let (longest, most) = (inner.max_wait_ms.clamp(0, wait), inner.max_bytes.clamp(1, whole(limits.fetch_bytes)));
-        self.call(&inner.with_max_wait_ms(longest).with_max_bytes(most)).await
+        let link = self.way.link(&self.way.fetching, self.client.clone()).await?;
+        link.call(self.version, &inner.with_max_wait_ms(longest).with_max_bytes(most)).await
     }
 
     /// Those partitions of a topic, as the reader's view shows them. A client may name a topic in several places
@@ -112,7 +162,7 @@ impl Passing<'_> {
         reader: &Reader,
         wanted: &[FetchPartition],
         found: &mut HashMap<(TopicName, i32), PartitionData>,
-    ) -> Vec<PartitionData> {
+    ) -> Vec<Shown> {
         let inner = self.way.cluster.names.topic(product.as_str());
         let mut shown = Vec::with_capacity(wanted.len());
         for partition in wanted {
@@ -128,36 +178,68 @@ impl Passing<'_> {
         product: &ProductId,
         reader: &Reader,
         from: i64,
-        found: PartitionData,
-    ) -> PartitionData {
-        let batches = found.records.as_ref().map(whole_batches).unwrap_or_default();
+        mut found: PartitionData,
+    ) -> Shown {
+        let batches = found.records.take().as_ref().map(whole_batches).unwrap_or_default();
         let index = found.partition_index;
         // A partition that only the cluster has is no partition of the product's.
-        let Ok(partition) = u32::try_from(index) else { return nothing(index, codes::UNKNOWN_TOPIC_OR_PARTITION) };
-        let page = match self
-            .ask
-            .shared
-            .hub
-            .render_records(reader, partition, u64::try_from(from).unwrap_or(0), batches)
-            .await
-        {
-            Ok(page) => page,
-            Err(error) => return nothing(index, self.ask.refusal(product, &error)),
+        let Ok(partition) = u32::try_from(index) else {
+            return Shown::nothing(index, codes::UNKNOWN_TOPIC_OR_PARTITION);
         };
-        let mut shown = found.with_current_leader(LeaderIdAndEpoch::default());
-        shown.records = Some(joined(page.batches));
-        shown
+        let from = u64::try_from(from).unwrap_or(0);
+        match self.shared.hub.render_records(reader, partition, from, batches).await {
+            Ok(page) => Shown { index, error: found.error_code, found: Some(found), page: Some(page) },
+            Err(error) => Shown::nothing(index, apis::refusal(&self.shared, &self.caller, product, &error)),
+        }
     }
 }
 
-fn nothing(index: i32, code: i16) -> PartitionData {
-    PartitionData::default()
-        .with_partition_index(index)
-        .with_error_code(code)
-        .with_high_watermark(-1)
-        .with_last_stable_offset(-1)
-        .with_log_start_offset(-1)
-        .with_records(Some(Bytes::new()))
+impl Fetched {
+    /// Of records.
+    pub(super) fn bytes(&self) -> usize {
+        let shown = self.topics.iter().flat_map(|topic| &topic.shown);
+        shown.flat_map(Shown::batches).map(Bytes::len).sum()
+    }
+
+    fn told(&self, read_committed: bool) -> Vec<FetchedTopic<'_>> {
+        self.topics
+            .iter()
+            .map(|topic| FetchedTopic {
+                name: &topic.name,
+                partitions: topic.shown.iter().map(|shown| shown.told(read_committed)).collect(),
+            })
+            .collect()
+    }
+}
+
+impl Shown {
+    fn nothing(index: i32, error: i16) -> Self {
+        Self { index, error, found: None, page: None }
+    }
+
+    /// Is there nothing to be said against it?
+    pub(super) fn is_well(&self) -> bool {
+        self.error == codes::NONE && self.found.is_some()
+    }
+
+    pub(super) fn batches(&self) -> &[Bytes] {
+        self.page.as_ref().map_or(&[], |page| &page.batches)
+    }
+
+    fn told(&self, read_committed: bool) -> FetchedPartition<'_> {
+        let known = |of: fn(&PartitionData) -> i64| self.found.as_ref().map_or(-1, of);
+        let aborted = self.found.as_ref().and_then(|found| found.aborted_transactions.as_deref());
+        FetchedPartition {
+            index: self.index,
+            error: self.error,
+            high_watermark: known(|found| found.high_watermark),
+            last_stable: known(|found| found.last_stable_offset),
+            start: known(|found| found.log_start_offset),
+            aborted: read_committed.then_some(aborted.unwrap_or_default()),
+            preferred_replica: self.found.as_ref().map_or(-1, |found| found.preferred_read_replica.0),
+            batches: self.batches(),
+        }
+    }
 }
 
 /// Cuts records into batches; one that is not whole, at the end, is left out.
@@ -170,13 +252,6 @@ fn whole_batches(records: &Bytes) -> Vec<Bytes> {
         batches.push(rest.split_to(end));
     }
     batches
-}
-
-fn joined(mut batches: Vec<Bytes>) -> Bytes {
-    if batches.len() == 1 {
-        return batches.pop().unwrap_or_default();
-    }
-    batches.concat().into()
 }
 
 #[cfg(test)]

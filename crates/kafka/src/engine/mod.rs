@@ -6,6 +6,7 @@
 //! behind its port. What may be asked is in the table of [`wire`](crate::wire); what is not understood in all parts is
 //! never passed on. Products are topics; groups and transactional ids carry their organization's name on the inside.
 
+mod ahead;
 mod cluster;
 pub(crate) mod config;
 mod coordinator;
@@ -21,15 +22,17 @@ mod transactions;
 
 use std::sync::Arc;
 
-use kafka_protocol::protocol::Request;
+use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::Mutex;
 
 pub(crate) use cluster::Cluster;
 
 use crate::apis::{self, Answer, Ask, Quiet};
+use crate::flight::Turn;
 use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 use crate::wire::table::Key;
+use ahead::ReadAhead;
 use link::{Down, Link};
 use names::inside;
 
@@ -38,7 +41,10 @@ pub(crate) struct Way {
     cluster: Arc<Cluster>,
     /// The broker that the connection's port stands for; none: any.
     node: Option<i32>,
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<Arc<Link>>>,
+    /// Apart, as a fetch may wait long.
+    fetching: Mutex<Option<Arc<Link>>>,
+    ahead: ReadAhead,
 }
 
 /// Why there is no answer to pass on.
@@ -53,18 +59,35 @@ enum Failed {
 /// A request on its way.
 struct Passing<'a> {
     ask: &'a Ask<'a>,
-    way: &'a Way,
+    way: &'a Arc<Way>,
     quiet: &'a mut Quiet,
+    turn: &'a mut Turn,
 }
 
 impl Way {
     pub(crate) fn new(cluster: Arc<Cluster>, node: Option<i32>) -> Self {
-        Self { cluster, node, link: Mutex::new(None) }
+        Self { cluster, node, link: Mutex::default(), fetching: Mutex::default(), ahead: ReadAhead::default() }
+    }
+
+    /// A connection to the broker, kept in that place. One that has ended is made anew.
+    async fn link(&self, place: &Mutex<Option<Arc<Link>>>, client: StrBytes) -> Result<Arc<Link>, Down> {
+        let mut held = place.lock().await;
+        if let Some(link) = held.as_ref().filter(|link| !link.is_over()) {
+            return Ok(Arc::clone(link));
+        }
+        let link = Arc::new(self.cluster.connect(self.node, client).await?);
+        *held = Some(Arc::clone(&link));
+        Ok(link)
     }
 }
 
 /// Answers a request. A broker that cannot be reached ends the client's connection, as its own end would.
-pub(crate) async fn answer(ask: &Ask<'_>, way: &Way, quiet: &mut Quiet) -> Result<Answer, Malformed> {
+pub(crate) async fn answer(
+    ask: &Ask<'_>,
+    way: &Arc<Way>,
+    quiet: &mut Quiet,
+    turn: &mut Turn,
+) -> Result<Answer, Malformed> {
     let offered = way.cluster.offers(ask.request.api);
     let in_range = offered.is_some_and(|(least, most)| (least..=most).contains(&ask.request.version));
     let key = ask.request.api.key;
@@ -76,7 +99,7 @@ pub(crate) async fn answer(ask: &Ask<'_>, way: &Way, quiet: &mut Quiet) -> Resul
         Key::DescribeConfigs => return apis::answer(ask, quiet).await,
         _ => {}
     }
-    let mut passing = Passing { ask, way, quiet };
+    let mut passing = Passing { ask, way, quiet, turn };
     let passed = match key {
         Key::Produce => passing.produce().await,
         Key::Fetch => passing.fetch().await.map(Answer::of),
@@ -137,32 +160,16 @@ impl Passing<'_> {
     }
 
     async fn call_in<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, Failed> {
-        let mut held = self.way.link.lock().await;
-        // Taken out: a call that is given up half-way leaves no connection in the middle of an answer.
-        let mut link = match held.take() {
-            Some(link) => link,
-            None => self.connect().await?,
-        };
-        let answer = link.call(version, request).await?;
-        *held = Some(link);
-        Ok(answer)
+        Ok(self.link().await?.call(version, request).await?)
     }
 
-    /// Tells the broker something that has no answer.
-    async fn tell<R: Request>(&self, request: &R) -> Result<(), Failed> {
-        let mut held = self.way.link.lock().await;
-        let mut link = match held.take() {
-            Some(link) => link,
-            None => self.connect().await?,
-        };
-        link.send(self.ask.request.version, request).await?;
-        *held = Some(link);
-        Ok(())
+    async fn link(&self) -> Result<Arc<Link>, Down> {
+        self.way.link(&self.way.link, self.client()).await
     }
 
-    async fn connect(&self) -> Result<Link, Down> {
-        let client = inside(self.organization(), &self.ask.request.client);
-        self.way.cluster.connect(self.way.node, client).await
+    /// What the broker is told as the client's id.
+    fn client(&self) -> StrBytes {
+        inside(self.organization(), &self.ask.request.client)
     }
 
     /// How long the client has to be quiet: as long as we or the broker say.

@@ -13,7 +13,7 @@ use tradelane_hub::{PublishRecords, SealOutcome};
 use tradelane_model::ProductId;
 
 use super::names::transaction;
-use super::{Failed, Passing};
+use super::{Down, Failed, Passing};
 use crate::apis::Answer;
 use crate::apis::produce::{message, refused_records, why};
 use crate::codes;
@@ -44,17 +44,26 @@ impl Passing<'_> {
         let places = self.sealed(&mut request).await;
         let failed = places.iter().any(|place| matches!(place.verdict, Verdict::Refused(_)));
         let inner = self.inner(&request, &places);
+        let version = self.ask.request.version;
+        let link = if inner.topic_data.is_empty() { None } else { Some(self.link().await?) };
+        if !self.turn.comes().await {
+            return Err(Failed::Down(Down::Ended));
+        }
         if request.acks == 0 {
-            if !inner.topic_data.is_empty() {
-                self.tell(&inner).await?;
+            if let Some(link) = link {
+                link.tell(version, &inner)?;
             }
+            self.turn.over();
             let told = self.record_untold(&places).await;
             // There is no answer that could tell of a failure: the end of the connection does (as in Kafka).
             return Ok(Answer { rope: None, end: failed || !told });
         }
-        let answer = match inner.topic_data.is_empty() {
-            true => ProduceResponse::default(),
-            false => self.call(&inner).await?,
+        let pending = link.map(|link| link.ask(version, &inner)).transpose()?;
+        self.turn.over();
+        drop(inner);
+        let answer = match pending {
+            Some(pending) => pending.answer().await?,
+            None => ProduceResponse::default(),
         };
         let throttle = self.throttle(answer.throttle_time_ms);
         let mut topics: Vec<_> = request

@@ -1,9 +1,12 @@
 //! What is measured on: generated events, a JSON Schema that fits them, and a contract for a hub.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tradelane_model::Shape;
 use tradelane_seal::bench_docs::{self, Size};
 
+use crate::failure::{Failure, Result};
 use crate::stopwatch::Stopwatch;
 
 use super::Effort;
@@ -64,6 +67,30 @@ pub(super) fn people(partners: usize) -> Vec<(String, String)> {
         files.push((format!("{org}.app"), manifest("Principal", principal)));
     }
     files
+}
+
+/// `events.ndjson`, events of kind 0 one a line, and the manifests in `people` and `network`.
+pub(super) fn write(folder: &Path, count: u64, partners: usize) -> Result<()> {
+    let sample = serde_json::from_slice(&bench_docs::document(0, Size::Small, 0)).map_err(broken)?;
+    let network = network(&bench_docs::shape(0, false), &bench_docs::schema_like(&sample), partners);
+    for (name, files) in [("people", people(partners)), ("network", network)] {
+        let place = folder.join(name);
+        std::fs::create_dir_all(&place).map_err(broken)?;
+        for (name, text) in files {
+            let kind = if name == "contract" { "odcs.yaml" } else { "yaml" };
+            std::fs::write(place.join(format!("{name}.{kind}")), text).map_err(broken)?;
+        }
+    }
+    let mut lines = Vec::new();
+    for n in 0..count {
+        lines.extend(bench_docs::document(0, Size::Small, n));
+        lines.push(b'\n');
+    }
+    std::fs::write(folder.join("events.ndjson"), lines).map_err(broken)
+}
+
+fn broken(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(format!("the benchmark is broken: {error}"))
 }
 
 fn manifest(kind: &str, spec: Value) -> String {

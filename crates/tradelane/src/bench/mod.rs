@@ -31,6 +31,18 @@ pub(crate) struct Args {
 enum What {
     /// A hub over HTTP beside a server that does what a plain service does, each a process of its own
     Http(http::Args),
+    /// Writes what the benchmarks publish, and the manifests of their network, for benchmarks outside of this program
+    #[command(hide = true)]
+    Documents {
+        /// An existing folder
+        folder: std::path::PathBuf,
+        /// How many events
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// How many partners with equal views
+        #[arg(long, default_value_t = 8)]
+        partners: usize,
+    },
     /// That plain server
     #[command(hide = true)]
     Peer {
@@ -103,6 +115,7 @@ const PARTS: [(&str, Part); 6] = [
 pub(crate) fn run(args: &Args, out: Out) -> Result<()> {
     match &args.what {
         Some(What::Http(http)) => return http::run(http, out),
+        Some(What::Documents { folder, count, partners }) => return documents::write(folder, *count, *partners),
         Some(What::Peer { folder }) => return http::peer(folder, out),
         None => {}
     }
