@@ -22,6 +22,8 @@ use crate::segment::{
 };
 
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint";
+/// The length of that file, unless the log's name is very long: a sector.
+pub(crate) const CHECKPOINT_BYTES: usize = 512;
 pub(crate) const INDEX_FILE: &str = "index";
 const LOCK_FILE: &str = "lock";
 
@@ -212,7 +214,9 @@ fn read_checkpoint(dir: &Path, key: &VerifierKey) -> Result<Option<Checkpoint>, 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(AuditError::Read(error)),
     };
-    let bytes = read_all(&file, MAX_NOTE as u64 + 1)?;
+    let mut bytes = read_all(&file, MAX_NOTE as u64 + 1)?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(end);
     if bytes.is_empty() {
         return Ok(None);
     }

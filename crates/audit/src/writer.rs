@@ -13,7 +13,7 @@ use crate::leaf::Prepared;
 use crate::log::{AuditErrorKind, Options, Outcome, Segment, Shared};
 use crate::merkle::{Growth, Hash, TILE_WIDTH, leaf_hash_of_commitment};
 use crate::note::{Checkpoint, Signer};
-use crate::recover::{CHECKPOINT_FILE, OpenIndex, create_segment};
+use crate::recover::{CHECKPOINT_BYTES, CHECKPOINT_FILE, OpenIndex, create_segment};
 use crate::segment::{FrameHeader, TilePlace, index_record};
 
 /// A group takes no further job once it holds so many leaves, so that a caller waits for a bounded write.
@@ -60,6 +60,8 @@ pub(crate) struct Writer {
     index_len: u64,
     /// Records that the disk has not taken yet.
     index_waiting: Vec<u8>,
+    /// The checkpoint's file, once this process has made it.
+    checkpoint: Option<File>,
     buffer: Vec<u8>,
 }
 
@@ -82,7 +84,17 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, signer: Signer, options: Options, index: OpenIndex) -> Self {
         let segment_bytes = options.segment_bytes.clamp(4_096, MAX_SEGMENT);
         let OpenIndex { file: index, len: index_len, waiting: index_waiting } = index;
-        Self { shared, signer, disk: options.disk, segment_bytes, index, index_len, index_waiting, buffer: Vec::new() }
+        Self {
+            shared,
+            signer,
+            disk: options.disk,
+            segment_bytes,
+            index,
+            index_len,
+            index_waiting,
+            checkpoint: None,
+            buffer: Vec::new(),
+        }
     }
 
     /// Works until every sender is gone.
@@ -230,11 +242,29 @@ impl Writer {
         (checkpoint, Arc::from(note))
     }
 
-    fn write_checkpoint(&self, note: &str) -> io::Result<()> {
-        let new = self.shared.dir.join("checkpoint.new");
-        std::fs::write(&new, note)?;
-        std::fs::rename(new, self.shared.dir.join(CHECKPOINT_FILE))
+    /// In place: the note and what fills it up lie in one sector, which disks write whole or not. A new file and a rename
+    /// for each group would cost more than all else that a group does.
+    fn write_checkpoint(&mut self, note: &str) -> io::Result<()> {
+        let padded = padded(note);
+        match &self.checkpoint {
+            Some(file) if padded.len() == CHECKPOINT_BYTES => file.write_all_at(&padded, 0),
+            _ => {
+                let new = self.shared.dir.join("checkpoint.new");
+                std::fs::write(&new, &padded)?;
+                let place = self.shared.dir.join(CHECKPOINT_FILE);
+                std::fs::rename(new, &place)?;
+                self.checkpoint = Some(File::options().write(true).open(place)?);
+                Ok(())
+            }
+        }
     }
+}
+
+/// The note with zero bytes behind it, so that the file's length never changes. A longer one is left as it is.
+fn padded(note: &str) -> Vec<u8> {
+    let mut bytes = note.as_bytes().to_vec();
+    bytes.resize(bytes.len().max(CHECKPOINT_BYTES), 0);
+    bytes
 }
 
 /// A frame being filled.

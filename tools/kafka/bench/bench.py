@@ -75,6 +75,8 @@ filterDefinitions:
     config:
       kms: UnitTestingKmsService
       kmsConfig:
+        numIvBytes: 12
+        numAuthBits: 128
         existingKeks:
           - uuid: 7e3c3b7a-6a0c-4a8e-9b1c-1d6f6c1f0a11
             key: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=
