@@ -98,6 +98,7 @@ def main():
     parser.add_argument("--records", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=2, help="times that each load is run; the best counts")
     parser.add_argument("--seconds", type=int, default=15, help="of a latency run")
+    parser.add_argument("--rate", type=int, default=0, help="records a second of a latency run; 0: half of what the slowest way takes")
     parser.add_argument("--only", default="", help="only these parts, with commas: produce, consume, groups, latency")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -243,8 +244,7 @@ class Bench:
                      f"{spent[0]:.2f} us per record for the first, {min(spent[1:]):.2f} us for the next")
 
     def latency(self):
-        rate = min(getattr(self, "produced", {"hub": 20_000}).values()) / 2
-        rate = min(rate, 20_000)
+        rate = self.options.rate or min(getattr(self, "produced", {"hub": 20_000}).values()) / 2
         found = {}
         for name, way in self.ways.items():
             producer = self.settings(way, acks="all", linger_ms=0).rename(self.folder / "producer.properties")
