@@ -167,7 +167,9 @@ async fn a_cluster_behind_the_hub() {
     compaction_keeps_the_last_of_each_key(&kafka, &world).await;
     kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
     an_organizations_groups_are_its_own(&world).await;
-    a_revoked_grant_reads_nothing_any_more(&world).await;
+    requests_sent_together_are_stored_and_answered_in_order(&world).await;
+    what_was_read_ahead_leaves_only_while_the_grant_stands(&world).await;
+    who_may_no_longer_is_told_so(&world).await;
 }
 
 async fn topics_are_products_and_brokers_are_ours(world: &World) {
@@ -393,10 +395,60 @@ async fn an_organizations_groups_are_its_own(world: &World) {
     assert_eq!(far, Vec::<String>::new());
 }
 
-async fn a_revoked_grant_reads_nothing_any_more(world: &World) {
+async fn requests_sent_together_are_stored_and_answered_in_order(world: &World) {
+    let mut owner = world.node("acme.wms", 0).await;
+    // The first is the longest to seal, and one in between is refused.
+    for count in [3_000_u32, 2, 0, 200, 1, 5] {
+        let orders: Vec<_> = (0..count).map(order).collect();
+        let records = if count == 0 { batch(&["{}".to_owned()], None) } else { batch(&orders, None) };
+        owner.send(9, &produce_request(0, records, None)).await;
+    }
+    let (mut next, mut stored) = (None, Vec::new());
+    for count in [3_000_i64, 2, 0, 200, 1, 5] {
+        let mut answer = owner.answer::<ProduceRequest>(9).await.unwrap();
+        let answer = answer.responses.remove(0).partition_responses.remove(0);
+        if count == 0 {
+            assert_eq!(answer.error_code, 87);
+            continue;
+        }
+        assert_eq!(answer.error_code, 0);
+        assert!(next.is_none_or(|next| next == answer.base_offset));
+        next = Some(answer.base_offset + count);
+        stored.push(answer.base_offset);
+    }
+    assert_eq!(stored.len(), 5);
+}
+
+async fn what_was_read_ahead_leaves_only_while_the_grant_stands(world: &World) {
+    let mut owner = world.node("acme.wms", 0).await;
+    let mut bases = Vec::new();
+    for page in 0..3 {
+        let orders: Vec<_> = (0..8_000).map(|n| order(1_000_000 + 10_000 * page + n)).collect();
+        let stored = produce(&mut owner, produce_request(0, batch(&orders, None), None)).await;
+        assert_eq!(stored.error_code, 0);
+        bases.push(stored.base_offset);
+    }
     let mut near = world.node("near.app", 0).await;
-    assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 0);
+    for (page, base) in bases.iter().enumerate().take(2) {
+        let fetched = fetch(&mut near, TOPIC, 0, *base, 0).await;
+        let first = 1_000_000 + 10_000 * page;
+        let values = values(&fetched);
+        assert_eq!(values.first(), Some(&(*base, format!(r#"{{"id":"o{first}","qty":{first}}}"#))));
+        assert_eq!(values.len(), 8_000);
+        // Time to have the next page ready.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    // Somebody who asks for another place gets that place.
+    let back = fetch(&mut near, TOPIC, 0, bases[0], 0).await;
+    assert_eq!(values(&back).first().map(|(offset, _)| *offset), Some(bases[0]));
+    tokio::time::sleep(Duration::from_millis(700)).await;
     world.revoke_grant().await;
+    let refused = fetch(&mut near, TOPIC, 0, bases[1], 0).await;
+    assert_eq!((refused.error_code, refused.records.unwrap_or_default().len()), (29, 0));
+}
+
+async fn who_may_no_longer_is_told_so(world: &World) {
+    let mut near = world.node("near.app", 0).await;
     assert_eq!(fetch(&mut near, TOPIC, 0, 0, 0).await.error_code, 29, "it had a grant, and is told that it has ended");
     let wanted = vec![MetadataRequestTopic::default().with_name(Some(topic(TOPIC)))];
     let metadata = near.ask(12, &MetadataRequest::default().with_topics(Some(wanted))).await;

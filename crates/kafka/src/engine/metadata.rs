@@ -1,6 +1,6 @@
 //! Metadata and DescribeCluster: the topics that exist for the caller, led by brokers at our addresses.
 
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
@@ -19,6 +19,10 @@ const LEADER_NOT_AVAILABLE: i16 = 5;
 const NOBODY: BrokerId = BrokerId(-1);
 /// The version of CreateTopics in which a topic is made.
 const CREATE_TOPICS: i16 = 5;
+
+/// The largest batch that a topic takes. A sealed record has some 200 bytes more than it came with, so that batches of small
+/// records would not fit where they fitted before.
+const LARGEST: &str = "16777216";
 
 impl Passing<'_> {
     pub(super) async fn metadata(&mut self) -> Result<Rope, Failed> {
@@ -129,6 +133,11 @@ impl Passing<'_> {
                 .with_name(self.way.cluster.names.topic(topic.product.as_str()))
                 .with_num_partitions(i32::try_from(topic.partitions).unwrap_or(1))
                 .with_replication_factor(config.replication_factor)
+                .with_configs(vec![
+                    CreatableTopicConfig::default()
+                        .with_name(text("max.message.bytes"))
+                        .with_value(Some(text(LARGEST))),
+                ])
         };
         let request =
             CreateTopicsRequest::default().with_topics(missing.iter().map(topic).collect()).with_timeout_ms(10_000);
