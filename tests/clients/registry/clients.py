@@ -288,9 +288,199 @@ def directions_of_compatibility_are_kept():
             assert client.test_compatibility(subject, schema(texts[other], "AVRO")) == expected, (level, one, other)
 
 
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: %(id)s
+tenant: acme
+version: 1.0.0
+status: active
+schema:
+  - name: order
+    properties:
+      - {name: id, logicalType: string, required: true, classification: public}
+      - {name: email, logicalType: string, classification: pii, customProperties: [{property: subject, value: /id}]}
+      - {name: price, logicalType: number, classification: confidential}
+      - {name: due, logicalType: %(due)s, classification: confidential}
+      - name: lines
+        logicalType: array
+        items:
+          logicalType: object
+          properties:
+            - {name: sku, logicalType: string, classification: public}
+            - {name: qty, logicalType: integer, classification: confidential}
+      - name: labels
+        logicalType: object
+customProperties:
+  - property: tradelane
+    value:
+      format: %(format)s
+      fields: [{at: /labels/color, class: public}, {at: "/labels/{}", class: pii, subject: /id}]
+"""
+
+PRODUCT = """
+apiVersion: tradelane/v1
+kind: Product
+spec: {id: %(id)s, owner: acme, contract: %(id)s}
+---
+apiVersion: tradelane/v1
+kind: Grant
+spec:
+  id: %(id)s-corner
+  product: %(id)s
+  consumer: corner
+  purpose: replenishment
+  view:
+    classes: {pii: pseudonym}
+    fields:
+      /due: {generalize: {date: month}}
+      /lines/*/qty: {generalize: {number: {bucket: 10}}}
+"""
+
+AVRO_EVENT = {"type": "record", "name": "acme.Shipped", "fields": [
+    {"name": "id", "type": "string"},
+    {"name": "email", "type": ["null", "string"]},
+    {"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+    {"name": "due", "type": {"type": "int", "logicalType": "date"}},
+    {"name": "lines", "type": {"type": "array", "items": {"type": "record", "name": "Line", "fields": [
+        {"name": "sku", "type": "string"}, {"name": "qty", "type": "long"}]}}},
+    {"name": "labels", "type": {"type": "map", "values": "string"}}]}
+
+PROTOBUF_EVENT = """syntax = "proto3";
+package acme.sales;
+import "google/protobuf/timestamp.proto";
+message Unused {}
+message Shipped {
+  string id = 1;
+  optional string email = 2;
+  double price = 3;
+  google.protobuf.Timestamp due = 4;
+  repeated Line lines = 5;
+  map<string, string> labels = 6;
+  message Line { string sku = 1; int64 qty = 2; }
+}
+"""
+
+
+def apply(*texts):
+    files = [{"name": "%d.yaml" % at, "text": text} for at, text in enumerate(texts)]
+    request = urllib.request.Request(URL + "/v1/apply", json.dumps({"files": files}).encode(), method="POST", headers={
+        "Authorization": "Bearer " + OWNER, "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=CA)) as answer:
+        return json.load(answer)
+
+
+def sent_and_received(topic, values, key):
+    """Publishes values, and gives back what the owner of a key finds."""
+    from confluent_kafka import Consumer, Producer
+    producer, failed = Producer(kafka(OWNER)), []
+    for value in values:
+        producer.produce(topic, value, on_delivery=lambda error, _: failed.append(error) if error else None)
+    assert producer.flush(30) == 0 and not failed, failed
+    consumer = Consumer(kafka(key, group_id="sr-" + uuid.uuid4().hex, auto_offset_reset="earliest"))
+    consumer.subscribe([topic])
+    found, end = [], time.monotonic() + 60
+    while not found and time.monotonic() < end:
+        message = consumer.poll(1)
+        if message is not None and not message.error():
+            found.append(message.value())
+    consumer.close()
+    assert found, "nothing came"
+    return found[0]
+
+
+def shown_over_http(topic, key):
+    request = urllib.request.Request(URL + "/v1/products/%s/events?limit=10" % topic,
+                                     headers={"Authorization": "Bearer " + key, "Accept": "application/json"})
+    with urllib.request.urlopen(request, context=ssl.create_default_context(cafile=CA)) as answer:
+        return [one["event"] for one in json.load(answer)["events"]]
+
+
+def avro_products_are_read_in_the_schema_of_the_view_and_in_the_readers_own():
+    import datetime
+    import decimal
+    from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    topic = "acme-avro-" + uuid.uuid4().hex[:8]
+    text = CONTRACT % {"id": topic, "format": "avro", "due": "date"} + "      avroSchema: '%s'\n" % json.dumps(AVRO_EVENT)
+    apply(text, PRODUCT % {"id": topic})
+    context = SerializationContext(topic, MessageField.VALUE)
+    event = {"id": "S-1", "email": "anna@example.org", "price": decimal.Decimal("12.50"),
+             "due": datetime.date(2026, 11, 21), "lines": [{"sku": "X", "qty": 47}, {"sku": "Y", "qty": 3}],
+             "labels": {"color": "red", "anna": "vip"}}
+    written = AvroSerializer(registry(OWNER), json.dumps(AVRO_EVENT))(event, context)
+    assert sent_and_received(topic, [written], OWNER) == written, "the owner gets the bytes that were sent"
+    shown = sent_and_received(topic, [written], PARTNER)
+    assert int.from_bytes(shown[1:5], "big") >= FIRST_VIEW_ID
+    assert b"anna" not in shown and b"vip" not in shown, shown
+    view = AvroDeserializer(registry(PARTNER))(shown, context)
+    assert view["email"].startswith("p-"), view
+    expected = {"id": "S-1", "email": view["email"], "price": decimal.Decimal("0.00"),
+                "due": datetime.date(2026, 11, 1), "lines": [{"sku": "X", "qty": 40}, {"sku": "Y", "qty": 0}],
+                "labels": {"color": "red"}}
+    assert view == expected, view
+    own = dict(AVRO_EVENT, fields=AVRO_EVENT["fields"][:2] + [{"name": "carrier", "type": "string", "default": "?"}])
+    mine = AvroDeserializer(registry(PARTNER), json.dumps(own))(shown, context)
+    assert mine == {"id": "S-1", "email": view["email"], "carrier": "?"}, mine
+    over_http = shown_over_http(topic, PARTNER)[0]
+    assert over_http["due"] == "2026-11-01" and "price" not in over_http and over_http["email"] == view["email"], over_http
+
+
+def protobuf_products_are_read_as_messages_of_the_readers_own():
+    from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    topic = "acme-proto-" + uuid.uuid4().hex[:8]
+    indented = PROTOBUF_EVENT.replace("\n", "\n        ")
+    text = CONTRACT % {"id": topic, "format": "protobuf", "due": "timestamp"}
+    apply(text + "      protobufMessage: acme.sales.Shipped\n      protobufSchema: |\n        %s\n" % indented,
+          PRODUCT % {"id": topic})
+    registry(OWNER).register_schema(topic + "-value", schema(PROTOBUF_EVENT, "PROTOBUF"))
+
+    def shipped(file):
+        file.dependency.append("google/protobuf/timestamp.proto")
+        file.message_type.add(name="Unused")
+        message = file.message_type.add(name="Shipped")
+        add_field(message, "id", 1, "STRING")
+        add_field(message, "email", 2, "STRING")
+        message.oneof_decl.add(name="_email")
+        message.field[-1].oneof_index, message.field[-1].proto3_optional = 0, True
+        add_field(message, "price", 3, "DOUBLE")
+        add_field(message, "due", 4, "MESSAGE", ".google.protobuf.Timestamp")
+        add_field(message, "lines", 5, "MESSAGE", ".acme.sales.Shipped.Line", repeated=True)
+        add_field(message, "labels", 6, "MESSAGE", ".acme.sales.Shipped.LabelsEntry", repeated=True)
+        line = message.nested_type.add(name="Line")
+        add_field(line, "sku", 1, "STRING")
+        add_field(line, "qty", 2, "INT64")
+        entry = message.nested_type.add(name="LabelsEntry")
+        entry.options.map_entry = True
+        add_field(entry, "key", 1, "STRING")
+        add_field(entry, "value", 2, "STRING")
+
+    Shipped = protobuf_class("shipped.proto", shipped)["Shipped"]
+    context = SerializationContext(topic, MessageField.VALUE)
+    sent = Shipped(id="S-1", email="anna@example.org", price=12.5, lines=[{"sku": "X", "qty": 47}],
+                   labels={"color": "red", "anna": "vip"})
+    sent.due.seconds = 1795225600
+    conf = {"use.deprecated.format": False}
+    settings = {"auto.register.schemas": False, "use.latest.version": True, **conf}
+    written = ProtobufSerializer(Shipped, registry(OWNER), settings)(sent, context)
+    assert sent_and_received(topic, [written], OWNER) == written, "the owner gets the bytes that were sent"
+    shown = sent_and_received(topic, [written], PARTNER)
+    assert int.from_bytes(shown[1:5], "big") >= FIRST_VIEW_ID
+    assert b"anna" not in shown and b"vip" not in shown, shown
+    view = ProtobufDeserializer(Shipped, conf, registry(PARTNER))(shown, context)
+    assert view.email.startswith("p-") and view.price == 0 and dict(view.labels) == {"color": "red"}, view
+    assert view.id == "S-1" and [(one.sku, one.qty) for one in view.lines] == [("X", 40)], view
+    assert view.due.ToJsonString() == "2026-11-01T00:00:00Z", view
+    over_http = shown_over_http(topic, PARTNER)[0]
+    assert over_http["lines"] == [{"sku": "X", "qty": 40}] and "price" not in over_http, over_http
+
+
 TESTS = [schemas_are_registered_found_and_deleted, avro_serializers_resolve_references_and_other_versions,
          protobuf_serializers_register_what_they_import_and_say_which_message, directions_of_compatibility_are_kept, references_are_resolved, compatibility_is_kept_and_told,
-         a_stranger_finds_nothing, serializers_of_both_sides_understand_each_other]
+         a_stranger_finds_nothing, serializers_of_both_sides_understand_each_other,
+         avro_products_are_read_in_the_schema_of_the_view_and_in_the_readers_own,
+         protobuf_products_are_read_as_messages_of_the_readers_own]
 
 
 def is_installed(name):
