@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::{Value, json};
 use tradelane_encodings::avro::Schema;
 use tradelane_encodings::{Limits, Tree};
 use tradelane_model::native::NativeSchema;
@@ -268,6 +269,32 @@ impl Hub {
     pub(crate) fn message_path(&self, product: &ProductId, cut: u32) -> Result<Arc<[u8]>> {
         let contract = self.contract_at(&self.model(), product, cut)?;
         Ok(contract.native.as_ref().map(|native| native.path.clone()).unwrap_or_default())
+    }
+}
+
+/// The JSON Schema of a view, for events that are shown as JSON and are something else. A type that cannot hold what a mask
+/// would make of a value leaves it out, and Protobuf has no word for a default: nothing has to be there.
+pub(crate) fn as_text(mut schema: Value) -> Value {
+    relax(&mut schema);
+    schema
+}
+
+/// The schema is one of our own, no deeper than a contract names places.
+fn relax(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("required");
+    if let Some(Value::Object(properties)) = object.get_mut("properties") {
+        properties.values_mut().for_each(relax);
+    }
+    if let Some(Value::Array(ways)) = object.get_mut("anyOf") {
+        ways.iter_mut().for_each(relax);
+    }
+    if let Some(additional) = object.get_mut("additionalProperties") {
+        relax(additional);
+    }
+    if let Some(items) = object.get_mut("items") {
+        relax(items);
+        *items = json!({ "anyOf": [items.take(), { "type": "null" }] });
     }
 }
 

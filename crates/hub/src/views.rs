@@ -203,7 +203,8 @@ fn has_own_schema(contract: &Contract) -> bool {
 
 /// The JSON Schema of a view of a contract's events.
 pub(crate) fn schema_of_view(contract: &Contract, spec: &ViewSpec) -> Result<Value> {
-    view_schema(&contract.shape, spec).map_err(|error| HubError::of(error.code()).because(error))
+    let schema = view_schema(&contract.shape, spec).map_err(|error| HubError::of(error.code()).because(error))?;
+    Ok(if contract.native.is_some() { crate::native::as_text(schema) } else { schema })
 }
 
 /// Can these conditions be used with that product?

@@ -169,6 +169,18 @@ async fn schema_of(world: &World, caller: &Caller, id: u32) -> SchemaText {
     SchemaText::clone(&schema)
 }
 
+/// Every event that listeners of text show keeps the JSON Schema of its view.
+async fn keep_their_schema(world: &World, caller: &Caller) {
+    let schema = world.hub.product_schema(caller, &product(), None).await.unwrap().into_parts().0;
+    let schema = tradelane_schema::Schema::compile(&schema).unwrap();
+    for event in lines(world, caller).await {
+        let text = event.to_string();
+        let mut tape = tradelane_tape::Tape::new();
+        let doc = tape.parse(text.as_bytes(), &tradelane_tape::Limits::EVENT).unwrap();
+        assert!(schema.is_valid(doc.root()), "{text}");
+    }
+}
+
 fn decoded(schema: &str, event: &[u8]) -> Value {
     let (schema, mut tree, mut out) = (Schema::parse(schema).unwrap(), Tree::new(), Vec::new());
     schema.walk(event, &Limits::EVENT, &mut tree).unwrap();
@@ -208,7 +220,9 @@ async fn an_avro_event_reaches_each_reader_in_the_schema_of_its_view() {
     assert_eq!(lines(&world, &world.near).await, [json!({"id": "o-1", "qty": 3, "email": pseudonym})]);
     assert_eq!(lines(&world, &world.far).await[1]["email"], "ben@a.b");
 
+    keep_their_schema(&world, &world.near).await;
     world.hub.erase(&world.privacy, "anna@a.b").await.unwrap();
+    keep_their_schema(&world, &world.far).await;
     let far = fetched(&world, &world.far).await;
     assert_eq!(decoded(AVRO, &far[0].1)["email"], "");
     assert_eq!(decoded(AVRO, &far[1].1)["email"], "ben@a.b");
@@ -339,7 +353,9 @@ async fn a_protobuf_event_reaches_each_reader_as_the_message_of_its_contract() {
     let seen = lines(&world, &world.near).await;
     assert_eq!((&seen[0]["id"], &seen[0]["qty"], seen[0].get("sku")), (&json!("o-1"), &json!(7), None));
     assert!(seen[0]["email"].as_str().unwrap().starts_with("p-"));
+    keep_their_schema(&world, &world.near).await;
     world.hub.erase(&world.privacy, "anna@a.b").await.unwrap();
+    keep_their_schema(&world, &world.far).await;
     let far = fetched(&world, &world.far).await;
     assert!(!far[0].1.windows(8).any(|window| window == b"anna@a.b"));
 }
