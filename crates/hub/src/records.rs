@@ -1,6 +1,5 @@
-//! Records: the governed write and the governed read in the form in which Kafka clients send and read events. What holds
-//! for every other listener holds here: a batch is checked, sealed and stored whole or not at all, and a page leaves only
-//! through a reader's view, with a leaf on record.
+//! Records: the governed write and read in the form in which Kafka clients send and read events. As everywhere, a batch is
+//! checked, sealed and stored whole or not at all, and a page leaves only through a reader's view, with a leaf on record.
 
 use std::ops::Range;
 use std::sync::Arc;
