@@ -105,6 +105,11 @@ async fn readers_of_both_versions_are_served_until_the_notice_is_over() {
     let held = world.read(&world.far).await.unwrap();
     assert_eq!(held[0], before[0], "what was read before reads as before");
     assert_eq!(held[1], json!({"id": "2", "sku": "A", "qty": 2, "price": 9}), "the new field is left out");
+    let second = tradelane_hub::explain::EventRef::Stored { partition: 0, offset: 1 };
+    let far = "far".parse().unwrap();
+    let explained = world.hub.explain(&world.owner, &product(), &far, None, second).await.unwrap().into_parts().0;
+    let rendered: serde_json::Value = serde_json::from_str(&explained.rendered.unwrap()).unwrap();
+    assert_eq!(rendered, held[1], "the owner is shown what the partner sees");
     let schema = world.hub.product_schema(&world.far, &product(), None).await.unwrap().into_parts().0;
     assert!(schema["properties"].get("unit").is_none(), "{schema}");
     let subjects = world.hub.schema_subjects(&world.far, SubjectQuery::default()).await.unwrap().into_parts().0;
