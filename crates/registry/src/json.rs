@@ -147,7 +147,7 @@ pub(crate) fn canonical(text: &str, normalize: bool) -> Result<String, SchemaPro
     if normalize {
         value.sort_all_objects();
     }
-    Ok(value.to_string())
+    text::settled(&value)
 }
 
 #[cfg(test)]
@@ -159,6 +159,13 @@ mod tests {
         let text = r#" { "type" : "object", "a": {"z": 1, "b": [2, 1]} } "#;
         assert_eq!(canonical(text, false).unwrap(), r#"{"type":"object","a":{"z":1,"b":[2,1]}}"#);
         assert_eq!(canonical(text, true).unwrap(), r#"{"a":{"b":[2,1],"z":1},"type":"object"}"#);
+    }
+
+    #[test]
+    fn canonical_text_is_its_own_canonical_text_however_long_its_numbers_are() {
+        let long = format!(r#"{{"maximum":{}.5,"minimum":1.1111111111100002e68}}"#, "1".repeat(70));
+        let once = canonical(&long, false).unwrap();
+        assert_eq!(canonical(&once, false).unwrap(), once);
     }
 
     #[test]

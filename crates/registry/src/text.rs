@@ -55,3 +55,16 @@ fn depth(value: &Value) -> usize {
         _ => 0,
     }
 }
+
+/// The text of a value that reads as the same text again. A number with more digits than are kept is cut to those that are.
+pub(crate) fn settled(value: &Value) -> Result<String, SchemaProblem> {
+    let mut text = value.to_string();
+    for _ in 0..4 {
+        let again = json(&text)?.to_string();
+        if again == text {
+            return Ok(text);
+        }
+        text = again;
+    }
+    Err(SchemaProblem::Invalid { place: "number".to_owned(), reason: "has more digits than are kept" })
+}

@@ -19,7 +19,7 @@ const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
 pub(crate) fn canonical(text: &str, references: &[Reference], normalize: bool) -> Result<String, SchemaProblem> {
     AvroSchema::parse(text, references)?;
     let value = text::json(text)?;
-    Ok(if normalize { normal(&value, true).to_string() } else { value.to_string() })
+    text::settled(&if normalize { normal(&value, true) } else { value })
 }
 
 /// `is_schema`: members are attributes of a type, and not those of a default value or of somebody's property.

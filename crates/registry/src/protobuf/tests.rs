@@ -208,6 +208,12 @@ fn hostile_files_are_refused() {
     let mut proto = parse("syntax=\"proto3\"; message Abc {}").file().file_descriptor_proto().clone();
     proto.message_type[0].name = Some("A {} message B".into());
     assert!(canonical(&STANDARD.encode(proto.encode_to_vec()), &[], false).is_err());
+    proto.message_type[0].name = Some("Abc".into());
+    for syntax in ["proto4", "editions"] {
+        proto.syntax = Some(syntax.into());
+        assert!(canonical(&STANDARD.encode(proto.encode_to_vec()), &[], false).is_err());
+        assert!(canonical(&format!("syntax = \"{syntax}\"; message A {{}}"), &[], false).is_err());
+    }
     let nested = |depth: usize| {
         let mut message = prost_reflect::prost_types::DescriptorProto { name: Some("M".into()), ..Default::default() };
         for _ in 0..depth {
