@@ -4,6 +4,8 @@
 //! clear. The name of a record's field is in no event; the key of a map's entry is, and goes into the hole with the value
 //! if the contract does not name it. Marks note the framing of arrays and maps where a view may change what is inside.
 
+use std::collections::HashMap;
+
 use tradelane_encodings::avro::{Schema, Type};
 use tradelane_encodings::{Node, Part, Tree, varint};
 use tradelane_tape::Kind;
@@ -24,7 +26,7 @@ pub(in crate::binary) fn locate(
     tagger: Option<&SubjectTagger>,
 ) -> Result<(Vec<Spot>, Plans), LocateError> {
     let (spots, plans) = (Vec::with_capacity(16), Plans::default());
-    let mut walk = Walk { rules, schema, event, tree, tagger, spots, plans, path: Vec::new() };
+    let mut walk = Walk { rules, schema, event, tree, tagger, spots, plans, path: Vec::new(), known: HashMap::new() };
     if let Some(root) = tree.node(0) {
         walk.value(0, root, 0, None)?;
     }
@@ -42,6 +44,9 @@ struct Walk<'r> {
     plans: Plans,
     /// The values from the root to where we are.
     path: Vec<u32>,
+    /// People who were found, by the place of a field and the value from which the way to them starts: many fields of a
+    /// list lead to one, and are not to look for them one by one.
+    known: HashMap<(usize, u32), Option<u16>>,
 }
 
 impl Walk<'_> {
@@ -196,12 +201,18 @@ impl Walk<'_> {
         let Some(path) = &place.subject else { return Ok(None) };
         let (schema, event, tree) = (self.schema, self.event, self.tree);
         let from = self.path.get(path.shared).copied();
+        let key = (std::ptr::from_ref(place).addr(), from.unwrap_or(u32::MAX));
+        if let Some(known) = self.known.get(&key) {
+            return Ok(*known);
+        }
         let holder =
             from.and_then(|from| path.rest.iter().try_fold(from, |at, name| schema.member(event, tree, at, name)));
-        match holder.and_then(|holder| identity_of(schema, event, tree, holder)) {
-            Some(identity) => self.plans.subject(tagger.tag(&identity)).map(Some),
-            None => Ok(self.plans.nobody()),
-        }
+        let found = match holder.and_then(|holder| identity_of(schema, event, tree, holder)) {
+            Some(identity) => Some(self.plans.subject(tagger.tag(&identity))?),
+            None => self.plans.nobody(),
+        };
+        self.known.insert(key, found);
+        Ok(found)
     }
 }
 

@@ -5,6 +5,8 @@
 //! lengths of messages in which a view may change something. What the schema does not have is of the most restricted class,
 //! wherever it stands.
 
+use std::collections::HashMap;
+
 use tradelane_encodings::protobuf::{Label, Schema, UNKNOWN};
 use tradelane_encodings::{Node, Part, Slot, Tree};
 use tradelane_tape::Kind;
@@ -25,7 +27,7 @@ pub(in crate::binary) fn locate(
     tagger: Option<&SubjectTagger>,
 ) -> Result<(Vec<Spot>, Plans), LocateError> {
     let (spots, plans) = (Vec::with_capacity(16), Plans::default());
-    let mut walk = Walk { rules, schema, event, tree, tagger, spots, plans, path: Vec::new() };
+    let mut walk = Walk { rules, schema, event, tree, tagger, spots, plans, path: Vec::new(), known: HashMap::new() };
     let (Some(root), Some(place)) = (tree.node(0), rules.place(0)) else { return Ok((walk.spots, walk.plans)) };
     walk.path.push(Step::at(0));
     match rules.decide(0, place, Kind::Object) {
@@ -60,6 +62,9 @@ struct Walk<'r> {
     spots: Vec<Spot>,
     plans: Plans,
     path: Vec<Step>,
+    /// People who were found, by the place of a field and the value from which the way to them starts: many fields of a
+    /// list lead to one, and are not to look for them one by one.
+    known: HashMap<(usize, u32), Option<u16>>,
 }
 
 type Found = Result<(), LocateError>;
@@ -232,11 +237,17 @@ impl Walk<'_> {
     fn subject(&mut self, place: &PlaceRule, tagger: &SubjectTagger) -> Result<Option<u16>, LocateError> {
         let Some(path) = &place.subject else { return Ok(None) };
         let from = self.path.get(path.shared).copied();
-        let holder = from.and_then(|from| path.rest.iter().try_fold(from, |step, name| self.member(step, name)));
-        match holder.and_then(|holder| self.identity(holder)) {
-            Some(identity) => self.plans.subject(tagger.tag(&identity)).map(Some),
-            None => Ok(self.plans.nobody()),
+        let key = (std::ptr::from_ref(place).addr(), from.map_or(u32::MAX, |from| from.node));
+        if let Some(known) = self.known.get(&key) {
+            return Ok(*known);
         }
+        let holder = from.and_then(|from| path.rest.iter().try_fold(from, |step, name| self.member(step, name)));
+        let found = match holder.and_then(|holder| self.identity(holder)) {
+            Some(identity) => Some(self.plans.subject(tagger.tag(&identity))?),
+            None => self.plans.nobody(),
+        };
+        self.known.insert(key, found);
+        Ok(found)
     }
 
     fn member(&self, step: Step, name: &str) -> Option<Step> {
