@@ -130,10 +130,11 @@ impl Fetching {
     async fn found(&self, request: FetchRequest, asked: &[Topic]) -> Result<FetchResponse, Down> {
         let limits = &self.shared.limits;
         let names = &self.way.cluster.names;
-        let readable = asked.iter().filter(|topic| topic.reader.is_ok());
+        // By the product's name: the client may have asked by the text of its id.
+        let readable = asked.iter().filter_map(|topic| Some((topic.reader.as_ref().ok()?, &topic.asked)));
         let topics: Vec<_> = readable
-            .map(|topic| {
-                FetchTopic::default().with_topic(names.topic(&topic.name)).with_partitions(topic.asked.clone())
+            .map(|((product, _), asked)| {
+                FetchTopic::default().with_topic(names.topic(product.as_str())).with_partitions(asked.clone())
             })
             .collect();
         if topics.is_empty() {
