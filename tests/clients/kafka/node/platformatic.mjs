@@ -20,7 +20,7 @@ function failure (error) {
 async function produce () {
   const { transaction } = settings
   const more = transaction ? { idempotent: true, transactionalId: transaction.id } : { idempotent: false }
-  const producer = new Producer({ ...common, retries: 3, serializers: stringSerializers, ...more })
+  const producer = new Producer({ ...common, retries: 10, serializers: stringSerializers, ...more })
   const all = await lines()
   let sender = producer
   try {
