@@ -37,6 +37,7 @@ struct State {
     misses: u32,
 }
 
+/// Given up when it is dropped: for a consumer that has gone nothing needs to be ready.
 struct Page {
     expected: Vec<FetchTopic>,
     begun: Instant,
@@ -46,16 +47,15 @@ struct Page {
 impl ReadAhead {
     /// The page that is asked for, if it is the one that was read ahead and may still leave.
     pub(super) async fn take(&self, fetching: &Fetching, request: &FetchRequest) -> Option<Fetched> {
-        let page = self.locked().page.take()?;
+        let mut page = self.locked().page.take()?;
         let is_it = page.expected == request.topics;
         self.locked().misses = if is_it { 0 } else { self.locked().misses + 1 };
         if !is_it || page.begun.elapsed() > FRESH {
-            page.fetched.abort();
             // What may still wait in the broker must not be in the way of what is asked now.
             *fetching.way.fetching.lock().await = None;
             return None;
         }
-        let fetched = page.fetched.await.ok()?.ok()?;
+        let fetched = (&mut page.fetched).await.ok()?.ok()?;
         fetched.topics.iter().all(|topic| may_leave(fetching, topic)).then_some(fetched)
     }
 
@@ -73,6 +73,12 @@ impl ReadAhead {
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.fetched.abort();
     }
 }
 
