@@ -280,6 +280,17 @@ def two_nodes(stack, tradelane, work, cluster, database):
     return nodes
 
 
+def products_on_all(nodes, partitions_by_name):
+    """Applied on one node; the others have them when they have followed the journal."""
+    from confluent_kafka import Producer
+    nodes[0].products(partitions_by_name)
+    for node in nodes:
+        asking, end = Producer(client([node], OWNER)), time.monotonic() + 60
+        while not set(partitions_by_name) <= set(asking.list_topics(timeout=30).topics):
+            assert time.monotonic() < end, "a node does not follow the journal"
+            time.sleep(0.2)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--tradelane", default="target/release/tradelane")
@@ -294,7 +305,7 @@ def main():
         cluster = stack.enter_context(kafka(options.kafka, "--security", "sasl")).facts
         database = stack.enter_context(postgres(work / "postgres"))
         nodes = two_nodes(stack, options.tradelane, work, cluster, database)
-        nodes[0].products({TOPIC: 2, CHANGES: 1, CHECKED: 1})
+        products_on_all(nodes, {TOPIC: 2, CHANGES: 1, CHECKED: 1})
         alive = nodes[1:]
         steps = ((what_breaks_the_contract_is_refused_and_the_producer_goes_on, nodes),
                  (transactions_are_whole_or_not_at_all, nodes), (http_sends_nobody_past_the_cluster, nodes),
