@@ -125,6 +125,9 @@ impl Connection {
     /// Members of groups that were joined by a credential that is no longer good go with it.
     fn leave(&self, reason: &'static str) {
         self.shared.metrics.refused(reason);
+        if let Some(way) = &self.way {
+            way.give_up();
+        }
         let Some(known) = &self.known else { return };
         if self.shared.hub.still(&known.caller).is_err() {
             let holder = holder(&known.caller);
@@ -375,6 +378,9 @@ impl Connection {
             if !same {
                 return Err("A connection's principal and mechanism do not change.");
             }
+        }
+        if let Some(way) = &self.way {
+            way.give_up();
         }
         // The seat that is held goes first: renewing takes none.
         self.known = None;

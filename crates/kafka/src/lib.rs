@@ -1,4 +1,5 @@
-//! The Kafka listener: any Kafka client in, through the hub's one doorway, over the embedded engine.
+//! The Kafka listener: any Kafka client in, through the hub's one doorway, over the embedded engine or in
+//! front of a cluster.
 //!
 //! It knows Kafka's protocol and nothing of how events are stored, sealed or shown. [`serve`] takes the connection within
 //! limits, `connection` finds who it is (SASL or a client certificate) and takes its requests in order, `wire`

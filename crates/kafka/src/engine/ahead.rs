@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::messages::FetchRequest;
-use kafka_protocol::messages::fetch_request::FetchTopic;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -37,9 +36,9 @@ struct State {
     misses: u32,
 }
 
-/// Given up when it is dropped: for a consumer that has gone nothing needs to be ready.
+/// Given up when it is dropped.
 struct Page {
-    expected: Vec<FetchTopic>,
+    expected: FetchRequest,
     begun: Instant,
     fetched: JoinHandle<Result<Fetched, Down>>,
 }
@@ -48,7 +47,7 @@ impl ReadAhead {
     /// The page that is asked for, if it is the one that was read ahead and may still leave.
     pub(super) async fn take(&self, fetching: &Fetching, request: &FetchRequest) -> Option<Fetched> {
         let mut page = self.locked().page.take()?;
-        let is_it = page.expected == request.topics;
+        let is_it = page.expected == *request;
         self.locked().misses = if is_it { 0 } else { self.locked().misses + 1 };
         if !is_it || page.begun.elapsed() > FRESH {
             // What may still wait in the broker must not be in the way of what is asked now.
@@ -65,10 +64,15 @@ impl ReadAhead {
             return;
         }
         let Some(next) = after(request, last) else { return };
-        let expected = next.topics.clone();
+        let expected = next.clone();
         let way = std::sync::Arc::clone(&fetching.way);
         let fetched = tokio::spawn(async move { fetching.fetch(next).await });
         way.ahead.locked().page = Some(Page { expected, begun: Instant::now(), fetched });
+    }
+
+    /// Whoever it was read for has gone, or comes with other rights.
+    pub(super) fn give_up(&self) {
+        self.locked().page = None;
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State> {

@@ -69,6 +69,11 @@ impl Way {
         Self { cluster, node, link: Mutex::default(), fetching: Mutex::default(), ahead: ReadAhead::default() }
     }
 
+    /// Forgets what was read ahead: its consumer has gone, or has shown another credential.
+    pub(crate) fn give_up(&self) {
+        self.ahead.give_up();
+    }
+
     /// A connection to the broker, kept in that place. One that has ended is made anew.
     async fn link(&self, place: &Mutex<Option<Arc<Link>>>, client: StrBytes) -> Result<Arc<Link>, Down> {
         let mut held = place.lock().await;
