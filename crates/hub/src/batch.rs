@@ -5,6 +5,9 @@
 //! batch is never compressed, for what is sealed does not compress, and begins at offset 0: the log says where it lies.
 //! The batch as a whole is encrypted and bound to its place by the event log, and each event to its record by its own seal.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use tradelane_model::{Timestamp, codes};
 use tradelane_records::{Batch, BatchBuilder, BatchHead, Decompressor, Headers, Limits};
 
@@ -135,4 +138,24 @@ pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
 pub(crate) fn cluster_records<'a>(batch: &Batch<'a>, scratch: &'a mut Decompressor) -> Result<Vec<Record<'a>>> {
     let walk = batch.records(scratch, &STORED).map_err(damaged)?;
     walk.map(|record| record.map(Record::from).map_err(damaged)).collect()
+}
+
+/// The offsets that a cluster's batch says it covers, for one that may be damaged: as the cluster itself finds it, and never
+/// ending before what was asked for, so that whoever reads gets past it. What it claims does not reach into the batch after
+/// it, nor further than the largest batch would: records that are well are not passed over for one that is not.
+pub(crate) fn place_of(batch: &[u8], at: u64, after: Option<&Bytes>) -> Range<u64> {
+    let start = base_of(batch).unwrap_or(at);
+    let delta = batch.get(23..).and_then(|bytes| bytes.first_chunk::<4>());
+    let delta = delta.and_then(|bytes| u64::try_from(i32::from_be_bytes(*bytes)).ok()).unwrap_or(0);
+    let from = start.max(at);
+    let end = start.saturating_add(delta).clamp(from, from.saturating_add(STORED.max_records.into())).saturating_add(1);
+    match after.and_then(|after| base_of(after)) {
+        Some(next) if next > from => start..end.min(next),
+        _ => start..end,
+    }
+}
+
+/// The first offset of a batch, which it begins with.
+fn base_of(batch: &[u8]) -> Option<u64> {
+    u64::try_from(i64::from_be_bytes(*batch.first_chunk()?)).ok()
 }

@@ -299,8 +299,9 @@ impl Hub {
         let erasures = self.inner().rendered.generation();
         let mut page = Filling::default();
         let mut at = from;
-        for bytes in batches {
-            let place = place_of(&bytes, at);
+        let mut batches = batches.into_iter().peekable();
+        while let Some(bytes) = batches.next() {
+            let place = crate::batch::place_of(&bytes, at, batches.peek());
             at = place.end;
             let shown = match crate::batch::parse(&bytes) {
                 Ok(stored) if stored.is_control() => {
@@ -490,16 +491,6 @@ impl Filling {
         self.classes.extend(batch.classes.iter().cloned());
         self.batches.push(batch.bytes.clone());
     }
-}
-
-/// The offsets that a batch says it covers, for one that may be damaged: as the cluster itself finds it, and never ending
-/// before what was asked for, so that whoever reads gets past it.
-fn place_of(batch: &[u8], at: u64) -> Range<u64> {
-    let base = batch.first_chunk::<8>().and_then(|bytes| u64::try_from(i64::from_be_bytes(*bytes)).ok());
-    let delta = batch.get(23..).and_then(|bytes| bytes.first_chunk::<4>());
-    let delta = delta.and_then(|bytes| u64::try_from(i32::from_be_bytes(*bytes)).ok());
-    let start = base.unwrap_or(at);
-    start..start.saturating_add(delta.unwrap_or(0)).max(at).saturating_add(1)
 }
 
 /// A control batch that covers `from..to` and says nothing: every consumer passes over it. Several get stuck on a batch

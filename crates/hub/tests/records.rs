@@ -451,7 +451,13 @@ async fn a_batch_of_a_clusters_that_is_damaged_is_withheld_and_reported_and_hold
     let alone = world.hub.render_records(&reader, 0, 700, vec![Bytes::from_static(&[0; 30])]).await.unwrap();
     let (passed, _) = Batch::parse(&alone.batches[0], &Limits::default()).unwrap();
     assert_eq!(passed.next_offset(), 701, "whatever it says of itself, reading goes on behind what was asked for");
+    let mut boasting = at(20, &sealed.batch);
+    boasting[23..27].copy_from_slice(&i32::MAX.to_be_bytes());
+    let page =
+        world.hub.render_records(&reader, 0, 20, vec![boasting.into(), at(22, &sealed.batch).into()]).await.unwrap();
+    let (passed, _) = Batch::parse(&page.batches[0], &Limits::default()).unwrap();
+    assert_eq!((passed.next_offset(), page.batches.len()), (22, 2), "not what is well behind it");
     let reported = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
     let records: Vec<_> = reported.value().iter().map(|entry| entry.record).collect();
-    assert_eq!(records, [Some(10), Some(13), Some(0)]);
+    assert_eq!(records, [Some(10), Some(13), Some(0), Some(20)]);
 }

@@ -22,6 +22,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use support::{Client, SECRET, TOPIC, World, batch, order, topic};
 use tradelane_kafka::{Login, LoginMechanism, Password, UpstreamConfig};
+use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchesIter, Limits, Part};
 use tradelane_testkit::{Kafka, KafkaSecurity};
 
@@ -168,6 +169,7 @@ async fn a_cluster_behind_the_hub() {
     kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
     an_organizations_groups_are_its_own(&world).await;
     requests_sent_together_are_stored_and_answered_in_order(&world).await;
+    what_was_read_ahead_is_for_the_credential_and_the_isolation_it_was_read_for(&world).await;
     what_was_read_ahead_leaves_only_while_the_grant_stands(&world).await;
     who_may_no_longer_is_told_so(&world).await;
 }
@@ -306,12 +308,20 @@ async fn transactions_are_the_clusters_own(world: &World) {
 }
 
 async fn transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: i32, value: &str, commit: bool) {
+    add_to_transaction(owner, "tx", who, epoch, 1).await;
+    let records = support::batch_in_transaction(&[value.to_owned()], (who.0, epoch, sequence));
+    let stored = produce(owner, produce_request(1, records, Some("tx"))).await;
+    assert_eq!(stored.error_code, 0, "{:?}", stored.error_message);
+    end_transaction(owner, "tx", who, epoch, commit).await;
+}
+
+async fn add_to_transaction(owner: &mut Client, name: &str, who: ProducerId, epoch: i16, partition: i32) {
     let add = AddPartitionsToTxnRequest::default()
-        .with_v3_and_below_transactional_id(id("tx"))
+        .with_v3_and_below_transactional_id(id(name))
         .with_v3_and_below_producer_id(who)
         .with_v3_and_below_producer_epoch(epoch)
         .with_v3_and_below_topics(vec![
-            AddPartitionsToTxnTopic::default().with_name(topic(TOPIC)).with_partitions(vec![1]),
+            AddPartitionsToTxnTopic::default().with_name(topic(TOPIC)).with_partitions(vec![partition]),
         ]);
     // While the markers of the one before are written, the next has to wait (CONCURRENT_TRANSACTIONS).
     loop {
@@ -322,11 +332,11 @@ async fn transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: 
             other => panic!("error {other}"),
         }
     }
-    let records = support::batch_in_transaction(&[value.to_owned()], (who.0, epoch, sequence));
-    let stored = produce(owner, produce_request(1, records, Some("tx"))).await;
-    assert_eq!(stored.error_code, 0, "{:?}", stored.error_message);
+}
+
+async fn end_transaction(owner: &mut Client, name: &str, who: ProducerId, epoch: i16, commit: bool) {
     let end = EndTxnRequest::default()
-        .with_transactional_id(id("tx"))
+        .with_transactional_id(id(name))
         .with_producer_id(who)
         .with_producer_epoch(epoch)
         .with_committed(commit);
@@ -419,15 +429,63 @@ async fn requests_sent_together_are_stored_and_answered_in_order(world: &World) 
     assert_eq!(stored.len(), 5);
 }
 
-async fn what_was_read_ahead_leaves_only_while_the_grant_stands(world: &World) {
+/// Each more than a page; their first offsets.
+async fn long_pages(world: &World, pages: u32) -> Vec<i64> {
     let mut owner = world.node("acme.wms", 0).await;
     let mut bases = Vec::new();
-    for page in 0..3 {
+    for page in 0..pages {
         let orders: Vec<_> = (0..8_000).map(|n| order(1_000_000 + 10_000 * page + n)).collect();
         let stored = produce(&mut owner, produce_request(0, batch(&orders, None), None)).await;
         assert_eq!(stored.error_code, 0);
         bases.push(stored.base_offset);
     }
+    bases
+}
+
+/// Time to have the next page ready.
+async fn read_ahead() {
+    tokio::time::sleep(Duration::from_millis(700)).await;
+}
+
+async fn what_was_read_ahead_is_for_the_credential_and_the_isolation_it_was_read_for(world: &World) {
+    let bases = long_pages(world, 2).await;
+    let end = bases[1] + 8_000;
+    // A transaction that stays open behind them, of a page's size.
+    let mut owner = world.node("acme.wms", 0).await;
+    let begin =
+        InitProducerIdRequest::default().with_transactional_id(Some(id("open"))).with_transaction_timeout_ms(60_000);
+    let producer = init(&mut owner, &begin).await;
+    let (who, epoch) = (producer.producer_id, producer.producer_epoch);
+    add_to_transaction(&mut owner, "open", who, epoch, 0).await;
+    let orders: Vec<_> = (0..8_000).map(order).collect();
+    let records = support::batch_in_transaction(&orders, (who.0, epoch, 0));
+    assert_eq!(produce(&mut owner, produce_request(0, records, Some("open"))).await.error_code, 0);
+
+    let mut near = world.node("near.app", 0).await;
+    assert_eq!(values(&fetch(&mut near, TOPIC, 0, bases[1], 0).await).len(), 8_000);
+    read_ahead().await;
+    let committed = fetch(&mut near, TOPIC, 0, end, 1).await;
+    assert_eq!(
+        values(&committed),
+        [],
+        "the page of an open transaction waits, and is not for who reads what is committed"
+    );
+    assert_eq!(values(&fetch(&mut near, TOPIC, 0, end, 0).await).len(), 8_000);
+    end_transaction(&mut owner, "open", who, epoch, false).await;
+
+    assert_eq!(values(&fetch(&mut near, TOPIC, 0, bases[0], 0).await).len(), 8_000);
+    read_ahead().await;
+    let secret = support::issue_kind(&world.hub, &world.operator, "near.app", CredentialKind::ClientSecret).await;
+    let client_id = secret.split('_').nth(1).unwrap();
+    let token = world.hub.issue_token(client_id, &secret, "publish").await.unwrap().value().access_token.clone();
+    assert_eq!(near.plain(&token).await.error_code, 0);
+    let refused = fetch(&mut near, TOPIC, 0, bases[1], 0).await;
+    assert_ne!(refused.error_code, 0, "its credential no longer reads");
+    assert_eq!(refused.records.unwrap_or_default().len(), 0);
+}
+
+async fn what_was_read_ahead_leaves_only_while_the_grant_stands(world: &World) {
+    let bases = long_pages(world, 3).await;
     let mut near = world.node("near.app", 0).await;
     for (page, base) in bases.iter().enumerate().take(2) {
         let fetched = fetch(&mut near, TOPIC, 0, *base, 0).await;
@@ -435,13 +493,12 @@ async fn what_was_read_ahead_leaves_only_while_the_grant_stands(world: &World) {
         let values = values(&fetched);
         assert_eq!(values.first(), Some(&(*base, format!(r#"{{"id":"o{first}","qty":{first}}}"#))));
         assert_eq!(values.len(), 8_000);
-        // Time to have the next page ready.
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        read_ahead().await;
     }
     // Somebody who asks for another place gets that place.
     let back = fetch(&mut near, TOPIC, 0, bases[0], 0).await;
     assert_eq!(values(&back).first().map(|(offset, _)| *offset), Some(bases[0]));
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    read_ahead().await;
     world.revoke_grant().await;
     let refused = fetch(&mut near, TOPIC, 0, bases[1], 0).await;
     assert_eq!((refused.error_code, refused.records.unwrap_or_default().len()), (29, 0));

@@ -9,6 +9,7 @@ from hub import OWNER, READER
 
 TOOL = pathlib.Path(__file__).resolve().parents[3] / "tools/kafka/kafka.py"
 TOPIC, GROUP = "console-main", "console"
+CLIENT = "console tools"
 
 
 def console(table, hub, kafka, work):
@@ -66,4 +67,4 @@ def console(table, hub, kafka, work):
 
     for name, function in (("topics", topics), ("produce, consume", producer_and_consumer), ("groups", consumer_groups),
                            ("get-offsets", get_offsets), ("configs", configs), ("api-versions", api_versions), ("create refused", refused)):
-        table.attempt("console tools", name, function)
+        table.attempt(CLIENT, name, function)

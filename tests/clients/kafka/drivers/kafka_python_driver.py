@@ -77,8 +77,11 @@ class Listener(ConsumerRebalanceListener):
 
 
 def consume():
+    # A subscription that is made while metadata is on its way waits for the next metadata (in 3.0.12 "already in flight" is
+    # taken for the answer), which by default comes after five minutes.
     consumer = KafkaConsumer(**common(), group_id=settings["group"], auto_offset_reset="earliest", session_timeout_ms=6000,
-                             isolation_level=settings.get("isolation", "read_committed"), heartbeat_interval_ms=1000, auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000)
+                             isolation_level=settings.get("isolation", "read_committed"), heartbeat_interval_ms=1000,
+                             auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000, metadata_max_age_ms=5000)
     consumer.subscribe([settings["topic"]], listener=Listener())
     while still():
         try:
