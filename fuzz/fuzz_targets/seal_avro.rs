@@ -92,4 +92,9 @@ fuzz_target!(|data: &[u8]| {
         out.clear();
         let _ = view.render_json(&opened, keys, &mut scratch, false, &mut out);
     }
+    // In the form of its own schema it is an event of it, and stays as it is.
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    codec.resolve(&codec, event, &mut tree, &mut first).expect("its own form");
+    codec.resolve(&codec, &first, &mut tree, &mut second).expect("its own form");
+    assert_eq!(first, second);
 });

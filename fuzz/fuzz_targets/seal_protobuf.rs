@@ -113,4 +113,10 @@ fuzz_target!(|event: &[u8]| {
         out.clear();
         let _ = view.render_json(&opened, keys, &mut scratch, false, &mut out);
     }
+    // In the form of its own schema it is an event of it, and stays as it is.
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    if codec.resolve(codec, event, &mut tree, &mut first).is_ok() {
+        codec.resolve(codec, &first, &mut tree, &mut second).expect("its own form");
+        assert_eq!(first, second);
+    }
 });

@@ -14,4 +14,4 @@ pub mod protobuf;
 mod tree;
 pub mod varint;
 
-pub use tree::{Gone, Limits, Node, Part, Slot, TooLong, Tree, WalkError};
+pub use tree::{Gone, Limits, Node, Part, Slot, TooLong, Tree, Unresolved, WalkError};

@@ -120,3 +120,8 @@ pub struct WalkError {
     /// What is wrong there; nothing of the value.
     pub reason: &'static str,
 }
+
+/// Why an event cannot be brought into the form of another schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event does not fit another version of its schema: {0}")]
+pub struct Unresolved(pub &'static str);

@@ -157,7 +157,7 @@ impl Hub {
             let mut rendered = Vec::new();
             view.render_json(&event, keys, &mut Scratch::default(), false, &mut rendered)?;
             let down = grant.pinned.as_ref().and_then(|pinned| pinned.down_from(header.shape));
-            down.map_or(Ok(()), |down| down.convert(&mut rendered, 0))?;
+            down.map_or(Ok(()), |down| down.convert_text(&mut rendered, 0))?;
             Ok((row_passes, fields, rendered))
         };
         let explained_record: std::result::Result<_, Withheld> = keyring.with_data_keys(work).await?;

@@ -25,7 +25,7 @@ use crate::keyring::BatchKeys;
 use crate::views::{CompiledContract, Verdict};
 
 /// The revision whose rules cut an event, and how many revisions before it the one is whose schema the event is written
-/// in. As a number: the revision in the lower 20 bits, the distance in the upper 12.
+/// in. As a number: the revision in the lower 20 bits, the distance in the 11 above; the highest is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) revision: u32,
@@ -33,15 +33,17 @@ pub(crate) struct Cut {
 }
 
 const REVISION_BITS: u32 = 20;
+const BACK_BITS: u32 = 11;
 
 impl Cut {
     pub(crate) fn of(number: u32) -> Self {
-        Self { revision: number & ((1 << REVISION_BITS) - 1), back: number >> REVISION_BITS }
+        let back = (number >> REVISION_BITS) & ((1 << BACK_BITS) - 1);
+        Self { revision: number & ((1 << REVISION_BITS) - 1), back }
     }
 
     /// None: more revisions than can be told apart.
     pub(crate) fn number(self) -> Option<u32> {
-        let fits = self.revision < 1 << REVISION_BITS && self.back < 1 << (32 - REVISION_BITS);
+        let fits = self.revision < 1 << REVISION_BITS && self.back < 1 << BACK_BITS;
         fits.then_some(self.revision | self.back << REVISION_BITS)
     }
 

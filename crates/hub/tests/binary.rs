@@ -359,3 +359,98 @@ async fn a_protobuf_event_reaches_each_reader_as_the_message_of_its_contract() {
     let far = fetched(&world, &world.far).await;
     assert!(!far[0].1.windows(8).any(|window| window == b"anna@a.b"));
 }
+
+/// A later version that whoever has the earlier schema alone cannot read: a field in front, and (`qty`) another type.
+fn breaking(qty: &str) -> (String, String) {
+    let schema = AVRO.replace(r#"[{"name":"id""#, r#"[{"name":"unit","type":"string"},{"name":"id""#);
+    let schema = schema.replace(r#""qty","type":"int""#, &format!(r#""qty","type":"{qty}""#));
+    let unit = "      - {name: unit, logicalType: string, classification: public}";
+    let format = format!("{}\n      evolution: {{notice: P30D}}", avro(&schema));
+    (contract("2.0.0", "confidential", unit, &format), schema)
+}
+
+fn with_unit(event: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    text("box", &mut out);
+    [out, event.to_vec()].concat()
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_with_an_earlier_schema_is_given_later_events_in_it() {
+    let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
+    let first = register(&world, "AVRO", AVRO).await;
+    let (old, new) = (avro_order("o-1", "A", 3, "anna@a.b"), avro_order("o-2", "A", 4, "ben@a.b"));
+    publish(&world, &[framed(first, &old)]).await;
+    let (next, schema) = breaking("int");
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), next)], false).await.unwrap();
+    let set = tradelane_hub::SchemaSetting::Compatibility(Some(tradelane_model::registry::Compatibility::None));
+    world.hub.set_schema_setting(&world.owner, Some("acme-native-value"), set).await.unwrap();
+    let second = register(&world, "AVRO", &schema).await;
+    let stored = publish(&world, &[framed(second, &with_unit(&new)), framed(first, &new)]).await;
+    assert!(matches!(stored, RecordsOutcome::Stored(_)));
+
+    let far = fetched(&world, &world.far).await;
+    let ids: Vec<u32> = far.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [ids[0]; 3], "one schema for all that it reads");
+    assert_eq!(far.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), [old, new.clone(), new.clone()]);
+    assert!(!schema_of(&world, &world.far, ids[0]).await.text.contains("unit"));
+    let near = fetched(&world, &world.near).await;
+    let seen = decoded(AVRO, &near[1].1);
+    assert_eq!((&seen["id"], &seen["sku"], &seen["price"]), (&json!("o-2"), &json!(""), &Value::Null));
+    assert!(lines(&world, &world.far).await.iter().all(|event| event.get("unit").is_none()));
+    assert_eq!(fetched(&world, &world.owner).await[1].1, with_unit(&new));
+
+    world.clock.pass(31 * 86_400);
+    assert_eq!(fetched(&world, &world.far).await[1].1, with_unit(&new), "the notice is over");
+}
+
+#[tokio::test]
+async fn a_later_event_that_does_not_fit_the_earlier_schema_is_withheld_and_nothing_else_is() {
+    let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
+    let first = register(&world, "AVRO", AVRO).await;
+    let (next, schema) = breaking("long");
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), next)], false).await.unwrap();
+    let set = tradelane_hub::SchemaSetting::Compatibility(Some(tradelane_model::registry::Compatibility::None));
+    world.hub.set_schema_setting(&world.owner, Some("acme-native-value"), set).await.unwrap();
+    let second = register(&world, "AVRO", &schema).await;
+    let (good, other) = (avro_order("o-1", "A", 3, "anna@a.b"), with_unit(&avro_order("o-2", "A", 4, "ben@a.b")));
+    publish(&world, &[framed(second, &other), framed(first, &good)]).await;
+    let far: Vec<Vec<u8>> = fetched(&world, &world.far).await.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(far, [good]);
+    let withheld = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap().into_parts().0;
+    assert_eq!(withheld.iter().map(|entry| entry.record).collect::<Vec<_>>(), [Some(0)]);
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_with_an_earlier_message_is_given_later_events_as_it() {
+    let format = |text: &str| {
+        format!(
+            "      format: protobuf\n      protobufMessage: acme.Order\n      protobufSchema: '{text}'\n      evolution: {{notice: P30D}}"
+        )
+    };
+    let world = world(contract("1.0.0", "confidential", "", &format(PROTO))).await;
+    register(&world, "PROTOBUF", PROTO).await;
+    // The order is the second message of its file now, and its price has another type.
+    let later = PROTO
+        .replace("message Order", "message Unit { string name = 1; } message Order")
+        .replace("optional double price = 4;", "optional float price = 4;")
+        .replace("string email = 5;", "string email = 5; Unit unit = 6;");
+    let extra = "      - {name: unit, logicalType: object, classification: public}";
+    let next = contract("2.0.0", "confidential", extra, &format(&later));
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), next)], false).await.unwrap();
+    let set = tradelane_hub::SchemaSetting::Compatibility(Some(tradelane_model::registry::Compatibility::None));
+    world.hub.set_schema_setting(&world.owner, Some("acme-native-value"), set).await.unwrap();
+    let second = register(&world, "PROTOBUF", &later).await;
+    let known = b"\x0A\x03o-1\x12\x01A\x18\x07\x2A\x08anna@a.b";
+    let message = [&[2, 2][..], known, b"\x32\x05\x0A\x03box"].concat();
+    let priced = [&message[..], &[4 << 3 | 5], &1.5_f32.to_le_bytes()].concat();
+    let stored = publish(&world, &[framed(second, &priced), framed(second, &message)]).await;
+    assert!(matches!(stored, RecordsOutcome::Stored(_)));
+    let far: Vec<Vec<u8>> = fetched(&world, &world.far).await.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(
+        far,
+        [[&[0][..], known].concat()],
+        "the first message of the earlier file; no float is taken for a double"
+    );
+    assert_eq!(fetched(&world, &world.owner).await[1].1, message);
+}

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::parse::word;
 use super::schema::{Field, Logical, MAX_LITERAL, Schema, SchemaError, Type};
+use crate::tree::Slot;
 use crate::varint;
 
 /// All such values of a schema together, in bytes.
@@ -25,12 +26,19 @@ pub(super) fn fill(schema: &mut Schema) -> Result<(), SchemaError> {
         together += absent.len() + redacted.len();
         set(schema, slot, absent, redacted);
     }
-    for (first, absent) in absent_fields(schema, &least)? {
-        together += absent.len();
+    for FieldDefault { slot: first, default, absent } in defaults(schema, &least)? {
+        together += default.len() + absent.len();
         for slot in schema.branches(first) {
             if let Some(position) = schema.slots.get_mut(usize::from(slot)) {
                 position.absent = absent.clone().into();
             }
+        }
+        let fields = schema.types.iter_mut().filter_map(|named| match &mut named.kind {
+            Type::Record(fields) => Some(fields),
+            _ => None,
+        });
+        if let Some(field) = fields.flatten().find(|field| field.slot == first) {
+            field.default_bytes = Some(default.into());
         }
     }
     if together > MAX_TOGETHER {
@@ -135,8 +143,15 @@ fn redacted(schema: &Schema, least: &[Option<Vec<u8>>], inner: u32, number: Opti
     value
 }
 
-/// What stands for each field that is left out and has a default of its own; where its union has null, null does.
-fn absent_fields(schema: &Schema, least: &[Option<Vec<u8>>]) -> Result<Vec<(u16, Vec<u8>)>, SchemaError> {
+/// A field that has a default of its own.
+struct FieldDefault {
+    slot: Slot,
+    default: Vec<u8>,
+    /// What stands for it if it is left out: null, where its union has that.
+    absent: Vec<u8>,
+}
+
+fn defaults(schema: &Schema, least: &[Option<Vec<u8>>]) -> Result<Vec<FieldDefault>, SchemaError> {
     let mut found = Vec::new();
     for named in &schema.types {
         let Type::Record(fields) = &named.kind else { continue };
@@ -151,10 +166,11 @@ fn absent_fields(schema: &Schema, least: &[Option<Vec<u8>>]) -> Result<Vec<(u16,
             let is_nullable = schema.branches(field.slot).any(|slot| {
                 matches!(schema.type_at(slot), Some((Type::Null, _))) && schema.branches(field.slot).len() > 1
             });
-            if is_nullable {
-                value = least_at(schema, least, position.whole).unwrap_or_default();
-            }
-            found.push((field.slot, value));
+            let absent = match is_nullable {
+                true => least_at(schema, least, position.whole).unwrap_or_default(),
+                false => value.clone(),
+            };
+            found.push(FieldDefault { slot: field.slot, default: value, absent });
         }
     }
     Ok(found)

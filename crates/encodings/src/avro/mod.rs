@@ -5,6 +5,7 @@
 mod json;
 mod literal;
 mod parse;
+mod resolve;
 mod schema;
 mod text;
 mod walk;

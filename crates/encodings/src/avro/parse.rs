@@ -56,7 +56,7 @@ impl Parser {
             return self.wrong(format!("more than {MAX_TYPES} types"));
         }
         let index = self.schema.types.len() as u32;
-        self.schema.types.push(Named { kind, logical, name: name.map(String::into_boxed_str) });
+        self.schema.types.push(Named { kind, logical, name: name.map(String::into_boxed_str), aliases: Vec::new() });
         Ok(index)
     }
 
@@ -166,7 +166,27 @@ impl Parser {
             return self.wrong(format!("{full} is defined twice"));
         }
         self.path.push(full);
-        Ok((index, space.to_owned()))
+        let aliases = self.aliases(object)?;
+        let space = space.to_owned();
+        let full = |alias: &str| match alias.contains('.') || space.is_empty() {
+            true => alias.into(),
+            false => format!("{space}.{alias}").into(),
+        };
+        let aliases = aliases.into_iter().map(full).collect();
+        if let Some(named) = self.schema.types.get_mut(index as usize) {
+            named.aliases = aliases;
+        }
+        Ok((index, space))
+    }
+
+    /// Other names, of a type or of a field.
+    fn aliases<'v>(&self, object: &'v Map<String, Value>) -> Result<Vec<&'v str>, SchemaError> {
+        let list = object.get("aliases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let names = list.iter().map(|name| name.as_str().filter(|name| name.len() <= MAX_NAME));
+        match names.map(|name| name.filter(|name| name.split('.').all(is_name))).collect() {
+            Some(names) => Ok(names),
+            None => self.wrong("its `aliases` are names"),
+        }
     }
 
     fn record(&mut self, object: &Map<String, Value>, space: &str) -> Result<u32, SchemaError> {
@@ -189,7 +209,10 @@ impl Parser {
             // A field may carry the attributes of a primitive's logical type beside it; the specification has them inside.
             let inner = self.schema(kind, &space)?;
             self.remember(index, inner);
-            fields.push(Field { name: name.into(), slot: 0, default: field.get("default").cloned() });
+            let aliases = field.as_object().map(|field| self.aliases(field)).transpose()?.unwrap_or_default();
+            let aliases = aliases.into_iter().map(Into::into).collect();
+            let default = field.get("default").cloned();
+            fields.push(Field { name: name.into(), slot: 0, default, default_bytes: None, aliases });
             self.path.pop();
         }
         if let Some(named) = self.schema.types.get_mut(index as usize) {

@@ -98,6 +98,10 @@ pub struct Field {
     pub slot: Slot,
     /// What readers take where a writer did not have the field, as JSON.
     pub default: Option<Value>,
+    /// The same as bytes of the whole position.
+    pub(super) default_bytes: Option<Box<[u8]>>,
+    /// Names that the field goes by for readers as well.
+    pub(super) aliases: Vec<Box<str>>,
 }
 
 /// A type with its name, if it has one, and its meaning.
@@ -107,6 +111,8 @@ pub(super) struct Named {
     pub(super) logical: Logical,
     /// Of records, enumerations and fixed types, with its namespace.
     pub(super) name: Option<Box<str>>,
+    /// Names, with their namespaces, that it goes by for readers as well.
+    pub(super) aliases: Vec<Box<str>>,
 }
 
 /// A position at which values stand, or one branch of the union there.

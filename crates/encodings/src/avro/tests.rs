@@ -230,3 +230,74 @@ fn numbers_and_times_are_shown_with_all_their_digits() {
         }
     }
 }
+
+fn resolved(reader: &str, writer: &str, event: &[u8]) -> Result<Vec<u8>, crate::Unresolved> {
+    let (reader, writer) = (Schema::parse(reader).unwrap(), Schema::parse(writer).unwrap());
+    let mut tree = Tree::new();
+    writer.walk(event, &Limits::EVENT, &mut tree).unwrap();
+    let mut out = b"before".to_vec();
+    let done = reader.resolve(&writer, event, &tree, &mut out);
+    assert!(out.starts_with(b"before") && (done.is_ok() || out.len() == 6));
+    let out = done.map(|()| out.split_off(6))?;
+    reader.walk(&out, &Limits::EVENT, &mut tree).unwrap();
+    Ok(out)
+}
+
+#[test]
+fn an_event_is_an_event_of_its_own_schema_whatever_its_blocks() {
+    assert_eq!(resolved(ORDER, ORDER, &order(false)).unwrap(), order(false));
+    assert_eq!(resolved(ORDER, ORDER, &order(true)).unwrap(), order(false));
+}
+
+#[test]
+fn an_event_of_a_later_version_is_brought_into_the_form_of_an_earlier_one() {
+    let earlier = r#"{"type":"record","name":"old.Order","fields":[
+      {"name":"state","type":{"type":"enum","name":"State","symbols":["NEW","ELSE"],"default":"ELSE"}},
+      {"name":"unit","type":["null","string"],"default":null},
+      {"name":"positions","aliases":["lines"],"type":{"type":"array","items":{"type":"record","name":"Line","fields":[
+         {"name":"qty","type":["string","double"]},{"name":"each","type":"int","default":1}]}}},
+      {"name":"id","type":["null","bytes","string"]}]}"#;
+    let shown_as = shown(&Schema::parse(earlier).unwrap(), &resolved(earlier, ORDER, &order(true)).unwrap());
+    let expected = r#"{"state":"ELSE","unit":null,"positions":[{"qty":3.0,"each":1},{"qty":3.0,"each":1}],"id":"o-1"}"#;
+    assert_eq!(shown_as.replace("3.0", "3"), expected.replace("3.0", "3"));
+}
+
+#[test]
+fn types_of_one_name_in_several_namespaces_are_told_apart() {
+    let one = |space: &str, field: &str| {
+        format!(r#"{{"type":"record","name":"{space}.X","fields":[{{"name":"{field}","type":"string"}}]}}"#)
+    };
+    let union = format!("[{},{}]", one("a", "p"), one("b", "p"));
+    let event = [2, 2, b'v'];
+    assert_eq!(resolved(&union, &union, &event).unwrap(), event);
+    assert_eq!(resolved(&one("c", "p"), &union, &event).unwrap(), [2, b'v']);
+}
+
+#[test]
+fn what_does_not_fit_an_earlier_version_is_not_brought_into_it() {
+    let with = |field: &str| format!(r#"{{"type":"record","name":"Order","fields":[{field}]}}"#);
+    for field in [
+        r#"{"name":"id","type":"long"}"#,
+        r#"{"name":"unit","type":["null","string"]}"#,
+        r#"{"name":"due","type":{"type":"int","logicalType":"time-millis"}}"#,
+        r#"{"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":3}}"#,
+        r#"{"name":"price","type":"string"}"#,
+        r#"{"name":"state","type":{"type":"enum","name":"State","symbols":["NEW"]}}"#,
+        r#"{"name":"state","type":{"type":"enum","name":"Other","symbols":["OPEN"]}}"#,
+        r#"{"name":"labels","type":{"type":"map","values":"null"}}"#,
+    ] {
+        assert!(resolved(&with(field), ORDER, &order(false)).is_err(), "{field}");
+    }
+    // Each line would get another 16,000 bytes: more than an event may have, whatever the event has.
+    let filler = "x".repeat(16_000);
+    let large = with(&format!(
+        r#"{{"name":"lines","type":{{"type":"array","items":{{"type":"record","name":"Line","fields":[{{"name":"fill","type":"string","default":"{filler}"}}]}}}}}}"#
+    ));
+    let writer =
+        with(r#"{"name":"lines","type":{"type":"array","items":{"type":"record","name":"Line","fields":[]}}}"#);
+    let count = Limits::EVENT.max_nodes as i64 - 100;
+    let mut event = Vec::new();
+    varint::write_signed(count, &mut event);
+    event.push(0);
+    assert!(resolved(&large, &writer, &event).is_err());
+}

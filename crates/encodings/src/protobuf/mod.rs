@@ -3,6 +3,7 @@
 //! Source: Protocol Buffers' "Encoding" and "ProtoJSON Format", the language specifications of proto2 and proto3.
 
 mod json;
+mod resolve;
 mod schema;
 mod walk;
 

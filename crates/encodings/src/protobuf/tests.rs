@@ -123,3 +123,55 @@ fn a_required_field_that_is_left_out_has_its_least_value() {
     let nowhere = vec![field(1, "r", Kind::Message(7), Label::Optional)];
     assert!(Schema::new(vec![Message { name: "R".into(), fields: nowhere }]).is_err());
 }
+
+fn resolved(reader: &Schema, writer: &Schema, event: &[u8]) -> Result<Vec<u8>, crate::Unresolved> {
+    let mut tree = Tree::new();
+    writer.walk(event, &Limits::EVENT, &mut tree).unwrap();
+    let mut out = b"before".to_vec();
+    let done = reader.resolve(writer, event, &tree, &mut out);
+    assert!(out.starts_with(b"before") && (done.is_ok() || out.len() == 6));
+    done.map(|()| out.split_off(6))
+}
+
+#[test]
+fn an_event_of_a_later_version_is_brought_into_the_form_of_an_earlier_one_or_not_at_all() {
+    let message = |name: &str, fields| Message { name: name.into(), fields };
+    let line = |fields| message("acme.Line", fields);
+    let sku = || field(1, "sku", Kind::String, Label::Implicit);
+    let earlier = |id: Kind, label| {
+        let order = vec![field(1, "id", id, label), field(3, "lines", Kind::Message(1), Label::Repeated)];
+        Schema::new(vec![message("acme.Order", order), line(vec![sku()])]).unwrap()
+    };
+    let order = vec![
+        field(1, "id", Kind::String, Label::Implicit),
+        field(2, "note", Kind::String, Label::Implicit),
+        field(3, "lines", Kind::Message(1), Label::Repeated),
+    ];
+    let later = vec![message("acme.Order", order), line(vec![sku(), field(2, "color", Kind::String, Label::Implicit)])];
+    let later = Schema::new(later).unwrap();
+    let event = [
+        counted(1, b"o-1"),
+        counted(2, b"new"),
+        counted(3, &[counted(1, b"x"), counted(2, b"red")].concat()),
+        counted(3, &counted(2, b"blue")),
+        counted(77, b"unknown"),
+    ];
+    let event = event.concat();
+    let expected = [counted(1, b"o-1"), counted(3, &counted(1, b"x")), counted(3, b"")].concat();
+    assert_eq!(resolved(&earlier(Kind::String, Label::Implicit), &later, &event).unwrap(), expected);
+    assert_eq!(resolved(&earlier(Kind::Bytes, Label::Implicit), &later, &event).unwrap(), expected);
+    for (kind, label) in [(Kind::Int64, Label::Implicit), (Kind::String, Label::Repeated)] {
+        assert!(resolved(&earlier(kind, label), &later, &event).is_err());
+    }
+    let required = earlier(Kind::String, Label::Required);
+    assert!(resolved(&required, &later, &counted(2, b"only")).is_err(), "what is required is missing");
+    let itself = schema();
+    let whole = order_without_unknown();
+    assert_eq!(resolved(&itself, &itself, &whole).unwrap(), whole, "groups, maps, times and packed numbers stay");
+}
+
+fn order_without_unknown() -> Vec<u8> {
+    let mut whole = order();
+    whole.truncate(whole.len() - counted(99, b"unknown").len());
+    whole
+}

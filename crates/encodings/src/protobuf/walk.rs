@@ -78,7 +78,7 @@ impl<'w> Walk<'w> {
             let slot = self.schema.numbered(message, number);
             match slot.and_then(|slot| Some((slot, self.schema.field(slot)?))) {
                 Some((slot, field)) if fits(field, wire) => {
-                    let once = !matches!(field.label, Label::Repeated | Label::Map);
+                    let once = !is_repeated(field);
                     let mut is_new = !once || set.insert((false, number));
                     is_new &= field.oneof.is_none_or(|oneof| set.insert((true, oneof)));
                     if !is_new {
@@ -275,6 +275,11 @@ impl<'w> Walk<'w> {
             None => self.wrong("a number does not end, or has more than 64 bits"),
         }
     }
+}
+
+/// Any number of times?
+pub(super) fn is_repeated(field: &Field) -> bool {
+    matches!(field.label, Label::Repeated | Label::Map)
 }
 
 /// May a field be written so? Numbers that repeat may be written one by one or together.

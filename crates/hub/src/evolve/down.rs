@@ -2,17 +2,20 @@
 //!
 //! By now an event is as its reader's view shows it: what the earlier version does not name was not shown. Here members that
 //! it does not know are left out, required ones that are missing get the default that it gives them, and what then does not
-//! keep the schema of the reader's view is withheld. JSON only: readers of Avro and Protobuf resolve versions themselves.
+//! keep the schema of the reader's view is withheld. Events in Avro and Protobuf are brought into the earlier version's own
+//! schema by what their encodings say of versions, and where they are shown as text, that text is converted as JSON is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tradelane_encodings::Tree;
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::{Place, Shape};
 use tradelane_model::view::{Action, ViewSpec};
 use tradelane_model::{Class, Contract};
 use tradelane_schema::Schema;
-use tradelane_seal::Withheld;
+use tradelane_seal::{Codec, Withheld};
 use tradelane_tape::{Kind, Limits, Node, Tape, text};
 
 use crate::error::{HubError, Result};
@@ -24,6 +27,8 @@ pub(crate) struct Down {
     schema: Schema,
     /// Does the view show what no rule names?
     keeps_unnamed: bool,
+    /// The schema of that version, if its events are not JSON.
+    codec: Option<Arc<Codec>>,
 }
 
 /// What a version knows of a place.
@@ -45,18 +50,31 @@ impl Form {
 
 impl Down {
     /// The conversion to the form that this version has in that view.
-    pub(super) fn compile(contract: &Contract, spec: &ViewSpec) -> Result<Self> {
+    pub(super) fn compile(contract: &Contract, spec: &ViewSpec, codec: Option<Arc<Codec>>) -> Result<Self> {
         let invalid = |error: String| HubError::of(tradelane_model::codes::CONTRACT_INVALID).because(error);
         let schema = schema_of_view(contract, spec)?;
         let schema = Schema::compile(&schema).map_err(|error| invalid(error.to_string()))?;
         let forms = Forms { shape: &contract.shape, spec };
         let root = forms.form(&contract.shape.root, Some(&contract.json_schema), &Pattern::default());
         let keeps_unnamed = spec.class_action(&Class::unclassified()) == Action::Reveal;
-        Ok(Self { root, schema, keeps_unnamed })
+        Ok(Self { root, schema, keeps_unnamed, codec })
     }
 
-    /// Converts the event that `out` ends with.
-    pub(crate) fn convert(&self, out: &mut Vec<u8>, from: usize) -> std::result::Result<(), Withheld> {
+    /// Converts the event in an encoding of its own that `out` ends with, and that was written by the schema of `writer`.
+    pub(crate) fn convert_binary(
+        &self,
+        writer: Option<&Codec>,
+        tree: &mut Tree,
+        out: &mut Vec<u8>,
+        from: usize,
+    ) -> std::result::Result<(), Withheld> {
+        let (Some(writer), Some(reader)) = (writer, &self.codec) else { return Err(Withheld::OtherVersion) };
+        let event = out.split_off(from.min(out.len()));
+        reader.resolve(writer, &event, tree, out).map_err(|_| Withheld::OtherVersion)
+    }
+
+    /// Converts the text of an event that `out` ends with.
+    pub(crate) fn convert_text(&self, out: &mut Vec<u8>, from: usize) -> std::result::Result<(), Withheld> {
         let event = out.split_off(from.min(out.len()));
         let mut tape = Tape::new();
         let Ok(doc) = tape.parse(&event, &Limits::DOCUMENT) else { return Err(Withheld::OtherVersion) };
@@ -187,10 +205,10 @@ mod tests {
              - {name: secret, logicalType: string, required: true, classification: confidential, customProperties: [{property: default, value: x}]}\n      \
              - name: lines\n        logicalType: array\n        classification: public\n        items: {logicalType: object, properties: [{name: sku, logicalType: string}]}\n",
         );
-        let down = Down::compile(&contract, &ViewSpec::default()).unwrap();
+        let down = Down::compile(&contract, &ViewSpec::default(), None).unwrap();
         let convert = |event: &str| {
             let mut out = [b"before ", event.as_bytes()].concat();
-            down.convert(&mut out, 7).map(|()| String::from_utf8(out).unwrap())
+            down.convert_text(&mut out, 7).map(|()| String::from_utf8(out).unwrap())
         };
         assert_eq!(
             convert(r#"{"id":"1","new":{"a":1},"lines":[{"sku":"A","more":2},{}]}"#).unwrap(),

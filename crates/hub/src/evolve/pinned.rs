@@ -14,9 +14,10 @@ use tradelane_seal::Rules;
 use super::Down;
 use crate::Hub;
 use crate::error::{HubError, Result};
+use crate::native::Cut;
 use crate::views::CompiledContract;
 
-/// Tells the rules of a tightened revision from those of the revision itself.
+/// Tells the rules of a tightened revision from those of the revision itself: a bit that no [`Cut`]'s number has.
 const TIGHTENED: u32 = 1 << 31;
 
 /// What holds for a grant that stays with an earlier major version.
@@ -37,9 +38,10 @@ impl Pinned {
         now >= self.until
     }
 
-    /// How events of that revision are brought into the form that is read.
-    pub(crate) fn down_from(&self, revision: u32) -> Option<&Arc<Down>> {
-        (revision > self.revision).then_some(&self.down)
+    /// How events that were cut so ([`Cut`]'s number) are brought into the form that is read. What is written in a schema
+    /// that the earlier version had, or one before it, is left in it, whichever revision cut it.
+    pub(crate) fn down_from(&self, cut: u32) -> Option<&Arc<Down>> {
+        (Cut::of(cut).schema() > self.revision).then_some(&self.down)
     }
 
     /// The digest of the view, which depends on the newest revision as well.
@@ -59,8 +61,7 @@ impl Hub {
         let model = self.model();
         let found = grant.pinned(self.now()).and_then(|pin| {
             let (revision, old) = model.contract_of(&grant.product)?.of_major(pin.major)?;
-            // Readers of Avro and Protobuf resolve versions themselves, by the schema that each event names.
-            (revision < newest.revision && newest.contract.native.is_none()).then_some((pin, revision, old))
+            (revision < newest.revision).then_some((pin, revision, old))
         });
         let Some((pin, revision, old)) = found else { return Ok((newest, None)) };
         let shape = tightened(&old.shape, &newest.contract.shape);
@@ -70,7 +71,8 @@ impl Hub {
         let base = self.contract_at(&model, &grant.product, revision)?;
         // A view that was written for the newer version names fields that this one has not. To leave them out could show
         // others that they stand for: such a grant reads the newer version.
-        let Ok(down) = Down::compile(&contract, &grant.conditions.view).map(Arc::new) else {
+        let codec = base.native.as_ref().map(|native| native.codec.clone());
+        let Ok(down) = Down::compile(&contract, &grant.conditions.view, codec).map(Arc::new) else {
             return Ok((newest, None));
         };
         // Keys and headers have no version: the newest contract's rules hold for them.

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quick_cache::Weighter;
+use tradelane_encodings::Tree;
 use tradelane_model::{Class, Timestamp, codes};
 use tradelane_records::{Batch, BatchHead, Decompressor};
 use tradelane_registry::wire;
-use tradelane_seal::{ClassSet, Encoding, Header, OpenedEvent, Scratch, View, Withheld};
+use tradelane_seal::{ClassSet, Codec, Encoding, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
 
@@ -173,14 +174,17 @@ impl Hub {
 
     fn views_of(&self, reader: &Reader, revision: u32, envelope: bool) -> Result<Views> {
         let (view, product) = (&reader.view, &reader.product);
+        let event = self.contract_at(&self.model(), product, revision)?;
+        let down = view.pinned.as_ref().and_then(|pinned| pinned.down_from(revision)).cloned();
         Ok(Views {
             revision,
             event: self.view_for(view, product, revision)?,
             filter: self.filter_view_for(view, product, revision)?,
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
             schema: self.reader_schema(view, revision),
-            down: view.pinned.as_ref().and_then(|pinned| pinned.down_from(revision)).cloned(),
-            path: self.message_path(product, revision)?,
+            writer: event.native.as_ref().map(|native| native.codec.clone()),
+            path: self.message_path(product, if down.is_some() { view.current.revision } else { revision })?,
+            down,
         })
     }
 }
@@ -242,6 +246,8 @@ struct Views {
     schema: Option<u32>,
     /// How events are brought into the form of the earlier version that the reader stays with.
     down: Option<Arc<Down>>,
+    /// The schema that they are written in, if they are not JSON.
+    writer: Option<Arc<Codec>>,
     /// What stands between the schema's id and the event.
     path: Arc<[u8]>,
 }
@@ -304,6 +310,7 @@ struct Rendering<'a, O> {
     buffer: Vec<u8>,
     filtered: Vec<u8>,
     tape: Tape,
+    tree: Tree,
     seen: ClassSet,
     seen_around: ClassSet,
 }
@@ -320,6 +327,7 @@ impl<'a, O: Output> Rendering<'a, O> {
             buffer: Vec::new(),
             filtered: Vec::new(),
             tape: Tape::new(),
+            tree: Tree::new(),
             seen: ClassSet::default(),
             seen_around: ClassSet::default(),
         }
@@ -357,16 +365,21 @@ impl<'a, O: Output> Rendering<'a, O> {
             Ok(around) => around,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (keys, scratch) = (self.keys, &mut self.scratch);
+        let (keys, scratch, tree) = (self.keys, &mut self.scratch, &mut self.tree);
         // Listeners that carry text show binary events as JSON.
         let is_text = views.envelope.is_none();
         let render = |out: &mut Vec<u8>| {
             let from = out.len();
+            let is_binary = !is_text && event.encoding() != Encoding::Json;
             let done = match is_text {
                 true => views.event.render_json(event, keys, scratch, false, out)?,
                 false => views.event.render(event, keys, scratch, out)?,
             };
-            views.down.as_ref().map_or(Ok(()), |down| down.convert(out, from))?;
+            match &views.down {
+                None => {}
+                Some(down) if is_binary => down.convert_binary(views.writer.as_deref(), tree, out, from)?,
+                Some(down) => down.convert_text(out, from)?,
+            }
             Ok(done.classes)
         };
         let schema = views

@@ -36,7 +36,7 @@ impl Hub {
         Some(*known.entry(revision).or_insert_with(|| {
             let model = self.model();
             let history = model.contracts.get(&view.current.contract.id);
-            let own = view.pinned.as_ref().map(|_| &view.current.contract);
+            let own = view.pinned.as_ref().filter(|pinned| pinned.revision == revision).map(|_| &view.current.contract);
             let contract = own.or(history.and_then(|history| history.at(revision)));
             let text = contract.and_then(|contract| text_of(contract, &view.spec).ok());
             text.map_or_else(|| id_of(EARLIER), |text| id_of(&text.text))

@@ -11,7 +11,7 @@ mod splice;
 
 use tradelane_encodings::avro::Schema as AvroSchema;
 use tradelane_encodings::protobuf::Schema as ProtobufSchema;
-use tradelane_encodings::{Gone, Limits, Slot, TooLong, Tree, WalkError};
+use tradelane_encodings::{Gone, Limits, Slot, TooLong, Tree, Unresolved, WalkError};
 use tradelane_model::ViewSpec;
 use tradelane_model::pattern::Pattern;
 use tradelane_model::shape::Shape;
@@ -100,6 +100,25 @@ impl Codec {
             Schema::Avro(schema) => schema.write_json(event, tree, gone, out),
             Schema::Protobuf(schema) => schema.write_json(event, tree, defaults, out),
         }
+    }
+
+    /// Appends an event that was written with the schema of `writer` as an event of this one. On an error, `out` is as it
+    /// was. `tree` is a buffer.
+    pub fn resolve(&self, writer: &Self, event: &[u8], tree: &mut Tree, out: &mut Vec<u8>) -> Result<(), Unresolved> {
+        const OTHER: Unresolved = Unresolved("it is not an event of the schema that it names");
+        let start = out.len();
+        writer.walk(event, &Limits::EVENT, tree).map_err(|_| OTHER)?;
+        match (&self.0, &writer.0) {
+            (Schema::Avro(reader), Schema::Avro(writer)) => reader.resolve(writer, event, tree, out),
+            (Schema::Protobuf(reader), Schema::Protobuf(writer)) => reader.resolve(writer, event, tree, out),
+            _ => Err(OTHER),
+        }?;
+        // Whatever the two schemas are, what leaves is an event of this one.
+        let walked = self.walk(out.get(start..).unwrap_or_default(), &Limits::EVENT, tree);
+        walked.map_err(|_| {
+            out.truncate(start);
+            Unresolved("what came of it is no event of the other schema")
+        })
     }
 
     /// Holds a contract's shape against the schema; on disagreement, the place and what is wrong there.
