@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
@@ -108,11 +109,11 @@ impl Fetching {
             topic.partitions.into_iter().map(move |found| ((topic.topic.clone(), found.partition_index), found))
         });
         let mut found: HashMap<_, _> = parts.collect();
-        for topic in &mut topics {
-            topic.shown = match &topic.reader {
-                Ok((product, reader)) => self.shown(product, reader, &topic.asked, &mut found).await,
-                Err(code) => topic.asked.iter().map(|asked| Shown::nothing(asked.partition, *code)).collect(),
-            };
+        // Together, so that their leaves are written as one group.
+        let shown = topics.iter().map(|topic| self.shown(topic, self.taken(topic, &mut found)));
+        let shown = join_all(shown.collect::<Vec<_>>()).await;
+        for (topic, shown) in topics.iter_mut().zip(shown) {
+            topic.shown = shown;
         }
         Ok(Fetched { throttle: answer.throttle_time_ms, code: answer.error_code, topics })
     }
@@ -155,23 +156,24 @@ impl Fetching {
         link.call(self.version, &inner.with_max_wait_ms(longest).with_max_bytes(most)).await
     }
 
-    /// Those partitions of a topic, as the reader's view shows them. A client may name a topic in several places
+    /// What was found of a topic, and the offsets that were asked for. A client may name a topic in several places
     /// (@platformatic/kafka does, once for each partition); each partition is shown where it is asked for first.
-    async fn shown(
-        &self,
-        product: &ProductId,
-        reader: &Reader,
-        wanted: &[FetchPartition],
-        found: &mut HashMap<(TopicName, i32), PartitionData>,
-    ) -> Vec<Shown> {
+    fn taken(&self, topic: &Topic, found: &mut HashMap<(TopicName, i32), PartitionData>) -> Vec<(i64, PartitionData)> {
+        let Ok((product, _)) = &topic.reader else { return Vec::new() };
         let inner = self.way.cluster.names.topic(product.as_str());
-        let mut shown = Vec::with_capacity(wanted.len());
-        for partition in wanted {
-            if let Some(found) = found.remove(&(inner.clone(), partition.partition)) {
-                shown.push(self.shown_partition(product, reader, partition.fetch_offset, found).await);
+        let asked = topic.asked.iter();
+        asked.filter_map(|asked| Some((asked.fetch_offset, found.remove(&(inner.clone(), asked.partition))?))).collect()
+    }
+
+    /// The partitions of a topic, as the reader's view shows them.
+    async fn shown(&self, topic: &Topic, found: Vec<(i64, PartitionData)>) -> Vec<Shown> {
+        match &topic.reader {
+            Ok((product, reader)) => {
+                join_all(found.into_iter().map(|(from, found)| self.shown_partition(product, reader, from, found)))
+                    .await
             }
+            Err(code) => topic.asked.iter().map(|asked| Shown::nothing(asked.partition, *code)).collect(),
         }
-        shown
     }
 
     async fn shown_partition(

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
@@ -72,8 +73,9 @@ impl Passing<'_> {
             .map(|topic| TopicProduceResponse::default().with_name(topic.name.clone()))
             .collect();
         let mut ended = false;
-        for place in places {
-            let (topic, response) = self.outcome(place, &answer).await;
+        // Their leaves are written as one group.
+        let outcomes = join_all(places.into_iter().map(|place| self.outcome(place, &answer))).await;
+        for (topic, response) in outcomes {
             ended |= response.error_code == codes::SASL_AUTHENTICATION_FAILED;
             if let Some(topic) = topics.get_mut(topic) {
                 topic.partition_responses.push(response);
@@ -179,12 +181,13 @@ impl Passing<'_> {
 
     /// Puts on record what the cluster was given and says nothing about; false if that cannot be.
     async fn record_untold(&self, places: &[Place]) -> bool {
-        let mut all = true;
-        for place in places {
-            let Verdict::Sealed { product, count, .. } = &place.verdict else { continue };
-            all &= self.ask.shared.hub.record_published(self.ask.caller, product, None, *count).await.is_ok();
-        }
-        all
+        let leaves = places.iter().filter_map(|place| match &place.verdict {
+            Verdict::Sealed { product, count, .. } => {
+                Some(self.ask.shared.hub.record_published(self.ask.caller, product, None, *count))
+            }
+            Verdict::Refused(_) => None,
+        });
+        join_all(leaves).await.iter().all(Result::is_ok)
     }
 }
 
