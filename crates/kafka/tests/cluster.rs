@@ -21,6 +21,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use support::{Client, SECRET, TOPIC, World, batch, order, topic};
+use tradelane_hub::{NewSchema, Presented};
 use tradelane_kafka::{Login, LoginMechanism, Password, UpstreamConfig};
 use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchesIter, Limits, Part};
@@ -169,6 +170,7 @@ async fn a_cluster_behind_the_hub() {
     kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
     an_organizations_groups_are_its_own(&world).await;
     requests_sent_together_are_stored_and_answered_in_order(&world).await;
+    an_avro_product_is_sealed_in_and_shown_in_the_schema_of_the_view(&kafka, &world).await;
     what_was_read_ahead_is_for_the_credential_and_the_isolation_it_was_read_for(&world).await;
     what_was_read_ahead_leaves_only_while_the_grant_stands(&world).await;
     who_may_no_longer_is_told_so(&world).await;
@@ -427,6 +429,71 @@ async fn requests_sent_together_are_stored_and_answered_in_order(world: &World) 
         stored.push(answer.base_offset);
     }
     assert_eq!(stored.len(), 5);
+}
+
+const AVRO_PRODUCT: &str = r#"
+apiVersion: v3.1.0
+kind: DataContract
+id: acme-people
+tenant: acme
+version: 1.0.0
+status: active
+name: People
+schema:
+  - name: person
+    properties:
+      - {name: id, logicalType: string, required: true, classification: public}
+      - {name: email, logicalType: string, required: true, classification: confidential}
+customProperties:
+  - property: tradelane
+    value:
+      purposes: [replenishment]
+      format: avro
+      avroSchema: 'AVRO'
+---
+apiVersion: tradelane/v1
+kind: Product
+spec: {id: acme-people, owner: acme, name: People, contract: acme-people}
+---
+apiVersion: tradelane/v1
+kind: Grant
+spec: {id: near-people, product: acme-people, consumer: near, purpose: replenishment}
+"#;
+const AVRO: &str =
+    r#"{"type":"record","name":"Person","fields":[{"name":"id","type":"string"},{"name":"email","type":"string"}]}"#;
+
+async fn an_avro_product_is_sealed_in_and_shown_in_the_schema_of_the_view(kafka: &Kafka, world: &World) {
+    let manifests = AVRO_PRODUCT.replace("AVRO'", &format!("{AVRO}'"));
+    world.hub.apply(&world.owner, &[("people.yaml".into(), manifests)], false).await.unwrap();
+    let new = NewSchema { kind: Some("AVRO".into()), text: AVRO.into(), ..NewSchema::default() };
+    let id = world.hub.register_schema(&world.owner, "acme-people-value", new).await.unwrap().into_parts().0.id;
+    let mut owner = world.node("acme.wms", 0).await;
+    await_topic(&mut owner, "acme-people").await;
+    let framed = |id: u32, event: &[u8]| [&[0][..], &id.to_be_bytes(), event].concat();
+    let event = b"\x06p-1\x1eplanted@in.avro";
+    let records = batch(&[String::from_utf8(framed(id, event)).unwrap()], None);
+    let data = PartitionProduceData::default().with_index(0).with_records(Some(records));
+    let topic_data = TopicProduceData::default().with_name(topic("acme-people")).with_partition_data(vec![data]);
+    let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(10_000).with_topic_data(vec![topic_data]);
+    let stored = produce(&mut owner, request).await;
+    assert_eq!(stored.error_code, 0, "{:?}", stored.error_message);
+    let value = async |principal: &str| {
+        let found = fetch(&mut world.node(principal, 0).await, "acme-people", 0, 0, 0).await;
+        let limits = Limits::default();
+        let Some(Ok(Part::Batch(batch))) = BatchesIter::new(found.records.as_deref().unwrap(), &limits).next() else {
+            panic!("no batch")
+        };
+        batch.plain_records(&limits).unwrap().next().unwrap().unwrap().value.unwrap().to_vec()
+    };
+    assert_eq!(value("acme.owner").await, framed(id, event));
+    let shown = value("near.app").await;
+    let (head, rest) = shown.split_at(5);
+    assert_eq!(rest, b"\x06p-1\0", "the address is there and empty, so that every decoder reads on");
+    let view = u32::from_be_bytes(*head[1..].first_chunk().unwrap());
+    let near = world.hub.authenticate(Presented::ApiKey(&world.keys["near.app"])).unwrap();
+    let schema = world.hub.schema_by_id(&near, view).await.unwrap().into_parts().0;
+    assert!(schema.text.contains("email"));
+    assert!(!holds(kafka.data(), b"planted@in.avro") && !holds(kafka.data(), b"p-1\x1e"));
 }
 
 /// Each more than a page; their first offsets.
