@@ -155,6 +155,12 @@ pub(crate) fn place_of(batch: &[u8], at: u64, after: Option<&Bytes>) -> Range<u6
     }
 }
 
+/// What tells a cluster's batches apart: the first offset, and the checksum of everything behind it, which stands behind
+/// the first offset, the length, the leader's epoch and the magic.
+pub(crate) fn known_by(batch: &[u8]) -> Option<(u64, u32)> {
+    Some((base_of(batch)?, u32::from_be_bytes(*batch.get(17..)?.first_chunk()?)))
+}
+
 /// The first offset of a batch, which it begins with.
 fn base_of(batch: &[u8]) -> Option<u64> {
     u64::try_from(i64::from_be_bytes(*batch.first_chunk()?)).ok()

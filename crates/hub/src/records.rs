@@ -303,13 +303,16 @@ impl Hub {
         while let Some(bytes) = batches.next() {
             let place = crate::batch::place_of(&bytes, at, batches.peek());
             at = place.end;
-            let shown = match crate::batch::parse(&bytes) {
-                Ok(stored) if stored.is_control() => {
-                    page.batches.push(bytes);
-                    continue;
-                }
-                Ok(stored) => self.cluster_records(reader, &stored).await?,
-                Err(unreadable) => Err(unreadable),
+            let shown = match self.cluster_records_before(reader, &bytes) {
+                Some(rendered) => Ok(rendered),
+                None => match crate::batch::parse(&bytes) {
+                    Ok(stored) if stored.is_control() => {
+                        page.batches.push(bytes);
+                        continue;
+                    }
+                    Ok(stored) => self.cluster_records(reader, &stored).await?,
+                    Err(unreadable) => Err(unreadable),
+                },
             };
             match shown {
                 Ok(shown) => {

@@ -71,6 +71,15 @@ impl Hub {
         self.records_from(reader, &Source::of(stored), &records).await
     }
 
+    /// The batch that a cluster stored, if it was rendered for an equal view before. It is known by its place and its checksum,
+    /// which was found right then and is not worked out again.
+    pub(crate) fn cluster_records_before(&self, reader: &Reader, stored: &[u8]) -> Option<Arc<RenderedRecords>> {
+        let (at, checksum) = batch::known_by(stored)?;
+        let rendered = self.inner().rendered.records.get(&reusable(reader, at, checksum)?)?;
+        add(&self.inner().counters.batches_reused, 1);
+        Some(rendered)
+    }
+
     /// A batch that a cluster stored, as the reader's view shows it.
     pub(crate) async fn cluster_records(
         &self,
@@ -78,11 +87,6 @@ impl Hub {
         stored: &Batch<'_>,
     ) -> Result<Result<Arc<RenderedRecords>>> {
         let source = Source::of_cluster(stored);
-        let known = reusable(reader, source.base_offset, source.checksum);
-        if let Some(rendered) = known.and_then(|key| self.inner().rendered.records.get(&key)) {
-            add(&self.inner().counters.batches_reused, 1);
-            return Ok(Ok(rendered));
-        }
         let mut scratch = Decompressor::new();
         match batch::cluster_records(stored, &mut scratch) {
             Ok(records) => self.records_from(reader, &source, &records).await.map(Ok),
