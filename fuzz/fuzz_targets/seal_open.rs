@@ -14,6 +14,7 @@ use tradelane_seal::*;
 struct Keys {
     log: Arc<AeadKey>,
     data: Arc<DataKey>,
+    dictionary: Arc<Dictionary>,
 }
 
 impl OpeningKeys for Keys {
@@ -28,7 +29,14 @@ impl OpeningKeys for Keys {
             _ => DataKeyState::Live(Arc::clone(&self.data)),
         }
     }
+
+    fn dictionary(&self, _: &ProductContext, number: u32) -> Option<Arc<Dictionary>> {
+        (number == 1).then(|| Arc::clone(&self.dictionary))
+    }
 }
+
+/// Raw content, as zstd takes it where there is no magic number.
+const DICTIONARY: &[u8] = br#"{"a":"internal","b":"a person","c":["one","two"],"d":{"some name":"a value"}}"#;
 
 struct World {
     keys: Keys,
@@ -53,7 +61,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     });
     let secret = SecretBytes::new([2; 32]);
     World {
-        keys: Keys { log: Arc::new(AeadKey::new(&secret)), data: Arc::new(DataKey::new(2, secret)) },
+        keys: Keys {
+            log: Arc::new(AeadKey::new(&secret)),
+            data: Arc::new(DataKey::new(2, secret)),
+            dictionary: Arc::new(Dictionary::new(1, DICTIONARY).expect("a dictionary")),
+        },
         product: ProductContext::new("acme", "shipments"),
         views: views.into(),
     }
@@ -64,7 +76,17 @@ fuzz_target!(|data: &[u8]| {
     show(world, data);
     let Some((split, rest)) = data.split_first_chunk::<2>() else { return };
     let (body, sections) = rest.split_at(usize::from(u16::from_le_bytes(*split)).min(rest.len()));
-    show(world, &envelope(&world.keys.log, body, sections));
+    show(world, &envelope(&world.keys.log, body, sections, None));
+    show(world, &envelope(&world.keys.log, body, sections, Some(0)));
+    show(world, &envelope(&world.keys.log, body, sections, Some(1)));
+    // The same as what a frame holds.
+    let mut packed = 0_u32.to_le_bytes().to_vec();
+    let mut frame = vec![0; zstd_safe::compress_bound(body.len())];
+    let Ok(len) = zstd_safe::compress(frame.as_mut_slice(), body, 1) else { return };
+    packed[..4].copy_from_slice(&(len as u32 - 4).to_le_bytes());
+    packed.extend_from_slice(&frame[4..len]);
+    packed.extend_from_slice(sections);
+    show(world, &envelope(&world.keys.log, &packed, &[], Some(0)));
 });
 
 fn show(world: &World, record: &[u8]) {
@@ -79,14 +101,19 @@ fn show(world: &World, record: &[u8]) {
     let _ = event.verify_sections(&world.keys);
 }
 
-/// What `docs/formats/sealed-event.md` says, around any body.
-fn envelope(key: &AeadKey, body: &[u8], sections: &[u8]) -> Vec<u8> {
-    let mut header = b"TS\x01\x01".to_vec();
+/// What `docs/formats/sealed-event.md` says, around any body; `packed` is the number of a dictionary.
+fn envelope(key: &AeadKey, body: &[u8], sections: &[u8], packed: Option<u32>) -> Vec<u8> {
+    let mut header = if packed.is_some() { b"TS\x02\x01".to_vec() } else { b"TS\x01\x01".to_vec() };
     header.extend_from_slice(&1_u32.to_le_bytes());
     header.extend_from_slice(&[0; 8 + 8 + 12]);
     header.extend_from_slice(&(body.len() as u32).to_le_bytes());
     let product = sha256(b"tradelane/sealed-event/v1\0acme\0shipments");
-    let aad = [header.as_slice(), &[0xFF; 4], &product].concat();
+    let mut aad = [header.as_slice(), &[0xFF; 4], &product].concat();
+    if let Some(number) = packed {
+        aad.extend_from_slice(&number.to_le_bytes());
+        aad.extend_from_slice(&if number == 0 { [0; 32] } else { sha256(DICTIONARY) });
+        header.extend_from_slice(&number.to_le_bytes());
+    }
     let mut sealed = body.to_vec();
     key.seal_in_place(&[0; 12], &aad, &mut sealed);
     [header.as_slice(), &sealed, sections].concat()

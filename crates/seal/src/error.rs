@@ -119,6 +119,9 @@ pub enum Withheld {
     /// The log key is not known here.
     #[error("the record's log key is not in the key store")]
     UnknownLogKey,
+    /// The dictionary is not known here.
+    #[error("the record was compressed with a dictionary of its product that is not in the store")]
+    UnknownDictionary,
     /// A data key is neither live nor destroyed.
     #[error("a data key of the record is not in the key store")]
     MissingKey,
@@ -148,6 +151,7 @@ impl Withheld {
             Self::Malformed => "malformed",
             Self::Corrupt => "corrupt",
             Self::UnknownLogKey => "unknown-log-key",
+            Self::UnknownDictionary => "unknown-dictionary",
             Self::MissingKey => "missing-key",
             Self::OtherShape => "other-shape",
             Self::Unclassifiable => "unclassifiable",

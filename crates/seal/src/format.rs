@@ -4,9 +4,17 @@
 
 use tradelane_keys::{Nonce, TAG_LEN, Tag, sha256};
 
+use crate::dictionary::Dictionary;
+
 pub(crate) const MAGIC: [u8; 2] = *b"TS";
+/// The body is as the views read it.
 pub(crate) const VERSION: u8 = 1;
+/// The body is packed, and the number of its dictionary follows the header.
+pub(crate) const PACKED: u8 = 2;
 pub(crate) const HEADER_LEN: usize = 40;
+/// Bytes between a header and a packed body.
+pub(crate) const DICTIONARY_LEN: usize = 4;
+const AAD_LEN: usize = HEADER_LEN + 4 + 32;
 pub(crate) const COUNTS_LEN: usize = 8;
 pub(crate) const SECTION_LEN: usize = 32;
 pub(crate) const HOLE_LEN: usize = 16;
@@ -17,7 +25,7 @@ pub(crate) const MAX_SECTIONS: usize = 4_000;
 const BODY_INDEX: u32 = u32::MAX;
 
 /// The product that an event belongs to, as it enters the associated data of every part of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProductContext([u8; 32]);
 
 impl ProductContext {
@@ -29,6 +37,11 @@ impl ProductContext {
         text.push(0);
         text.extend_from_slice(product.as_bytes());
         Self(sha256(&text))
+    }
+
+    /// What names the product and says nothing of it.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 
@@ -70,17 +83,24 @@ pub struct Header {
     pub(crate) salt: Nonce,
     /// Length of the encrypted body without its tag.
     pub(crate) body_len: u32,
+    /// If the body is packed: the number of its dictionary, 0 for none.
+    pub(crate) packed: Option<u32>,
 }
 
 impl Header {
     /// Reads the header of a record; `None` if it is not a sealed event that this release reads.
     pub fn read(record: &[u8]) -> Option<Self> {
-        let (head, _) = record.split_first_chunk::<HEADER_LEN>()?;
+        let (head, after) = record.split_first_chunk::<HEADER_LEN>()?;
         let (magic, rest) = head.split_first_chunk::<4>()?;
         let [m, n, version, encoding] = *magic;
-        if [m, n] != MAGIC || version != VERSION {
+        if [m, n] != MAGIC {
             return None;
         }
+        let packed = match version {
+            VERSION => None,
+            PACKED => Some(u32::from_le_bytes(*after.first_chunk::<DICTIONARY_LEN>()?)),
+            _ => return None,
+        };
         let (shape, rest) = rest.split_first_chunk()?;
         let (log_key, rest) = rest.split_first_chunk()?;
         let (counter, rest) = rest.split_first_chunk()?;
@@ -92,14 +112,20 @@ impl Header {
             counter: u64::from_le_bytes(*counter),
             salt: *salt,
             body_len: u32::from_le_bytes(*rest.first_chunk()?),
+            packed,
         })
+    }
+
+    /// The number of the dictionary without which the record cannot be read; none if it needs none.
+    pub fn dictionary(&self) -> Option<u32> {
+        self.packed.filter(|number| *number != 0)
     }
 
     pub(crate) fn to_bytes(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let fields: [&[u8]; 7] = [
             &MAGIC,
-            &[VERSION, self.encoding as u8],
+            &[if self.packed.is_some() { PACKED } else { VERSION }, self.encoding as u8],
             &self.shape.to_le_bytes(),
             &self.log_key.to_le_bytes(),
             &self.counter.to_le_bytes(),
@@ -125,28 +151,51 @@ impl Header {
     }
 }
 
-/// Associated data: `header ‖ index ‖ product`. It holds every part to its own place in its own record.
-pub(crate) struct AssociatedData([u8; HEADER_LEN + 4 + 32]);
+/// Associated data: `header ‖ index ‖ product`, for a packed body `‖ number ‖ digest` of its dictionary. It holds every part
+/// to its own place in its own record.
+pub(crate) struct AssociatedData {
+    bytes: [u8; AAD_LEN + DICTIONARY_LEN + 32],
+    /// Of them, those of a body.
+    body: usize,
+}
 
 impl AssociatedData {
     pub(crate) fn new(header: &[u8; HEADER_LEN], product: &ProductContext) -> Self {
-        let mut bytes = [0; HEADER_LEN + 4 + 32];
+        let mut bytes = [0; AAD_LEN + DICTIONARY_LEN + 32];
         let (head, rest) = bytes.split_at_mut(HEADER_LEN);
         head.copy_from_slice(header);
-        let (_, tail) = rest.split_at_mut(4);
-        tail.copy_from_slice(&product.0);
-        Self(bytes)
+        let (_, rest) = rest.split_at_mut(4);
+        let (place, _) = rest.split_at_mut(32);
+        place.copy_from_slice(&product.0);
+        Self { bytes, body: AAD_LEN }
+    }
+
+    /// The body is packed, with this dictionary.
+    pub(crate) fn packed_with(mut self, dictionary: Option<&Dictionary>) -> Self {
+        if let Some(dictionary) = dictionary {
+            let (_, rest) = self.bytes.split_at_mut(AAD_LEN);
+            let (number, digest) = rest.split_at_mut(DICTIONARY_LEN);
+            number.copy_from_slice(&dictionary.number().to_le_bytes());
+            digest.copy_from_slice(dictionary.digest());
+        }
+        self.body = self.bytes.len();
+        self
     }
 
     pub(crate) fn body(&mut self) -> &[u8] {
-        self.section(BODY_INDEX)
+        let len = self.body;
+        self.place(BODY_INDEX, len)
     }
 
     pub(crate) fn section(&mut self, index: u32) -> &[u8] {
-        let (_, rest) = self.0.split_at_mut(HEADER_LEN);
+        self.place(index, AAD_LEN)
+    }
+
+    fn place(&mut self, index: u32, len: usize) -> &[u8] {
+        let (_, rest) = self.bytes.split_at_mut(HEADER_LEN);
         let (place, _) = rest.split_at_mut(4);
         place.copy_from_slice(&index.to_le_bytes());
-        &self.0
+        self.bytes.get(..len).unwrap_or_default()
     }
 }
 
@@ -198,7 +247,7 @@ pub(crate) enum ValueKind {
 
 impl ValueKind {
     #[inline(always)]
-    fn from_bits(bits: u16) -> Self {
+    pub(crate) fn from_bits(bits: u16) -> Self {
         match bits & 7 {
             0 => Self::Null,
             1 => Self::Bool,
@@ -333,8 +382,12 @@ mod tests {
             counter: 3,
             salt: [9; 12],
             body_len: 512,
+            packed: None,
         };
         assert_eq!(Header::read(&header.to_bytes()), Some(header));
+        let packed = Header { packed: Some(3), ..header };
+        assert_eq!(Header::read(&packed.to_bytes()), None, "the number of its dictionary is missing");
+        assert_eq!(Header::read(&[packed.to_bytes().as_slice(), &[3, 0, 0, 0]].concat()), Some(packed));
         let section = Section { key: 0x0102_0304_0506_0708, offset: 5, len: 6, tag: [7; 16] };
         assert_eq!(Section::from_bytes(&section.to_bytes()), section);
         let hole =
@@ -345,8 +398,15 @@ mod tests {
 
     #[test]
     fn a_header_of_another_version_or_encoding_is_not_read() {
-        let header =
-            Header { encoding: Encoding::Json, shape: 7, log_key: 1, counter: 3, salt: [9; 12], body_len: 512 };
+        let header = Header {
+            encoding: Encoding::Json,
+            shape: 7,
+            log_key: 1,
+            counter: 3,
+            salt: [9; 12],
+            body_len: 512,
+            packed: None,
+        };
         for at in 0..4 {
             let mut bytes = header.to_bytes();
             bytes[at] ^= 0x81;

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tradelane_keys::{AeadKey, Nonce, SecretBytes, hkdf};
 
+use crate::dictionary::Dictionary;
+use crate::format::ProductContext;
 use crate::subject::SubjectTag;
 
 /// The key of one subject, or a product's own key for what belongs to nobody. Destroying it destroys what it sealed.
@@ -79,6 +81,10 @@ pub trait OpeningKeys {
     fn log_key(&self, id: u64) -> Option<Arc<AeadKey>>;
     /// A data key, by its id.
     fn data_key(&self, id: u64) -> DataKeyState;
+    /// A dictionary of a product, by its number. Those who never have one have none.
+    fn dictionary(&self, _product: &ProductContext, _number: u32) -> Option<Arc<Dictionary>> {
+        None
+    }
 }
 
 /// Events that one log key may seal.

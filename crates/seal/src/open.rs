@@ -1,8 +1,9 @@
 //! A stored event, authenticated and its skeleton decrypted: once per load, for all views of it.
 
 use crate::error::Withheld;
-use crate::format::{AssociatedData, Body, Encoding, HEADER_LEN, Header, ProductContext, Section};
+use crate::format::{AssociatedData, Body, DICTIONARY_LEN, Encoding, HEADER_LEN, Header, ProductContext, Section};
 use crate::key::{DataKeyState, OpeningKeys, counter_nonce};
+use crate::pack::unpack;
 use tradelane_keys::{TAG_LEN, Tag};
 
 /// A record whose skeleton and tables are decrypted. Classified values are still sealed in it.
@@ -35,22 +36,33 @@ impl<'r> OpenedEvent<'r> {
     ) -> Result<Self, Withheld> {
         let header = Header::read(record).ok_or(Withheld::Malformed)?;
         let (head, rest) = record.split_first_chunk::<HEADER_LEN>().ok_or(Withheld::Malformed)?;
+        let rest = header.packed.map_or(Some(rest), |_| rest.get(DICTIONARY_LEN..)).ok_or(Withheld::Malformed)?;
         let (sealed, rest) = rest.split_at_checked(header.body_len as usize).ok_or(Withheld::Malformed)?;
         let (body_tag, values) = rest.split_first_chunk::<TAG_LEN>().ok_or(Withheld::Malformed)?;
         let cipher = keys.log_key(header.log_key).ok_or(Withheld::UnknownLogKey)?;
-        // The buffer only ever grows to the length of a record that is already in memory.
-        buffer.resize(sealed.len(), 0);
         let mut aad = AssociatedData::new(head, product);
-        cipher
-            .open_detached(&counter_nonce(header.counter), aad.body(), sealed, body_tag, &mut buffer)
-            .map_err(|_| Withheld::Corrupt)?;
+        let nonce = counter_nonce(header.counter);
+        let decrypt = |aad: &[u8], out: &mut Vec<u8>| {
+            // It only ever grows to the length of a record that is already in memory.
+            out.resize(sealed.len(), 0);
+            cipher.open_detached(&nonce, aad, sealed, body_tag, out).map_err(|_| Withheld::Corrupt)
+        };
+        if header.packed.is_some() {
+            let dictionary = header.dictionary().map(|number| keys.dictionary(product, number));
+            let dictionary = dictionary.map(|known| known.ok_or(Withheld::UnknownDictionary)).transpose()?;
+            let mut packed = Vec::new();
+            decrypt(aad.packed_with(dictionary.as_deref()).body(), &mut packed)?;
+            unpack(header.encoding, &mut packed, dictionary.as_deref(), &mut buffer)?;
+        } else {
+            decrypt(aad.body(), &mut buffer)?;
+        }
         Self::check(&buffer, values)?;
         Ok(Self { header, product: product.clone(), body: buffer, body_tag: *body_tag, values })
     }
 
     /// A clear event as if it had been opened: what the slow path masks.
     pub(crate) fn from_clear(encoding: Encoding, shape: u32, body: Vec<u8>) -> Self {
-        let header = Header { encoding, shape, log_key: 0, counter: 0, salt: [0; 12], body_len: 0 };
+        let header = Header { encoding, shape, log_key: 0, counter: 0, salt: [0; 12], body_len: 0, packed: None };
         let product = ProductContext::new("", "");
         Self { header, product, body, body_tag: [0; TAG_LEN], values: &[] }
     }

@@ -23,10 +23,7 @@ pub(crate) fn seal_avro(rules: &Rules, codec: &Codec, keys: &Keys, event: &[u8])
     let mut tree = Tree::new();
     codec.walk(event, &Limits::EVENT, &mut tree).unwrap();
     let located = rules.locate_binary(codec, event, &tree, &tagger()).unwrap();
-    keys.ensure(located.subjects());
-    let mut out = Vec::new();
-    located.seal(&product(), &keys.log, keys, &mut out).unwrap();
-    out
+    seal_located(&located, keys)
 }
 
 fn view_of(rules: &Arc<Rules>, codec: &Arc<Codec>, spec: &ViewSpec) -> View {
@@ -231,7 +228,7 @@ proptest! {
     #[test]
     fn reveal_all_is_exact_and_a_mask_is_what_the_rules_say(seed in any::<u64>()) {
         let made = made(seed);
-        let (codec, keys) = (codec(&made.schema), Keys::new());
+        let (codec, keys) = (codec(&made.schema), Keys::of(Form::of(seed)));
         let schema = Schema::parse(&made.schema).unwrap();
         let rules = Arc::new(Rules::compile(&made.shape, 1).unwrap());
         let record = seal_avro(&rules, &codec, &keys, &made.event);
@@ -258,7 +255,7 @@ proptest! {
     #[test]
     fn an_event_cut_anew_shows_what_the_current_contract_says(seed in any::<u64>()) {
         let made = made(seed);
-        let (codec, keys) = (codec(&made.schema), Keys::new());
+        let (codec, keys) = (codec(&made.schema), Keys::of(Form::of(seed)));
         let schema = Schema::parse(&made.schema).unwrap();
         let mut before = made.shape.clone();
         publish(&mut before.root);
@@ -277,7 +274,7 @@ proptest! {
     #[test]
     fn a_random_change_of_a_record_never_shows_another_event(seed in any::<u64>(), at in any::<u64>(), bit in 0..8_u8) {
         let made = made(seed);
-        let (codec, keys) = (codec(&made.schema), Keys::new());
+        let (codec, keys) = (codec(&made.schema), Keys::of(Form::of(seed)));
         let rules = Arc::new(Rules::compile(&made.shape, 1).unwrap());
         let mut record = seal_avro(&rules, &codec, &keys, &made.event);
         let at = (at % record.len() as u64) as usize;
@@ -293,7 +290,7 @@ proptest! {
         }
         let at = (at % made.event.len() as u64) as usize;
         made.event[at] = byte;
-        let (codec, keys) = (codec(&made.schema), Keys::new());
+        let (codec, keys) = (codec(&made.schema), Keys::of(Form::of(seed)));
         if codec.walk(&made.event, &Limits::EVENT, &mut Tree::new()).is_err() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use tradelane_keys::{AeadKey, SecretBytes};
 use tradelane_model::pattern::Pattern;
@@ -19,11 +19,54 @@ pub(crate) struct Keys {
     default: Arc<DataKey>,
     destroyed: RefCell<HashSet<u64>>,
     lost: RefCell<HashSet<u64>>,
+    pub(crate) form: Form,
+}
+
+/// In which form events are sealed.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    Plain,
+    Packed(Option<Arc<Dictionary>>),
+}
+
+static DICTIONARY: LazyLock<Arc<Dictionary>> = LazyLock::new(|| {
+    let samples: Vec<String> = (0..300)
+        .map(|n| {
+            format!(r#"{{"id":{n},"name":"a quite long property name","people":[{{"role":"a"}},{{"role":"b{n}"}}]}}"#)
+        })
+        .collect();
+    let sizes: Vec<usize> = samples.iter().map(String::len).collect();
+    let bytes = Dictionary::train(samples.concat().as_bytes(), &sizes).unwrap();
+    Arc::new(Dictionary::new(1, &bytes).unwrap())
+});
+
+impl Form {
+    pub(crate) fn with_dictionary() -> Self {
+        Self::Packed(Some(DICTIONARY.clone()))
+    }
+
+    /// Each of the forms in its turn.
+    pub(crate) fn of(seed: u64) -> Self {
+        match seed % 3 {
+            0 => Self::Plain,
+            1 => Self::Packed(None),
+            _ => Self::with_dictionary(),
+        }
+    }
 }
 
 impl Keys {
     pub(crate) fn new() -> Self {
         Self::with_log(77)
+    }
+
+    pub(crate) fn of(form: Form) -> Self {
+        Self { form, ..Self::new() }
+    }
+
+    /// The same keys, and another form.
+    pub(crate) fn in_form(&self, form: Form) -> Self {
+        Self { log_opening: self.log_opening.clone(), default: self.default.clone(), form, ..Self::new() }
     }
 
     pub(crate) fn with_log(id: u64) -> Self {
@@ -35,6 +78,7 @@ impl Keys {
             default: Arc::new(DataKey::with_schedule(1, SecretBytes::random())),
             destroyed: RefCell::default(),
             lost: RefCell::default(),
+            form: Form::Plain,
         }
     }
 
@@ -83,6 +127,13 @@ impl OpeningKeys for Keys {
         let keys = self.by_subject.borrow();
         let found = std::iter::once(&self.default).chain(keys.values()).find(|key| key.id() == id);
         found.map_or(DataKeyState::Missing, |key| DataKeyState::Live(Arc::clone(key)))
+    }
+
+    fn dictionary(&self, _: &ProductContext, number: u32) -> Option<Arc<Dictionary>> {
+        match &self.form {
+            Form::Packed(Some(known)) if known.number() == number => Some(Arc::clone(known)),
+            _ => None,
+        }
     }
 }
 
@@ -142,10 +193,21 @@ pub(crate) fn seal(rules: &Rules, keys: &Keys, json: &str) -> Vec<u8> {
     let mut tape = Tape::new();
     let doc = tape.parse(json.as_bytes(), &Limits::DOCUMENT).unwrap();
     let located = rules.locate(doc, &tagger()).unwrap();
+    seal_located(&located, keys)
+}
+
+/// In the form that the keys say.
+pub(crate) fn seal_located(located: &Located<'_>, keys: &Keys) -> Vec<u8> {
     keys.ensure(located.subjects());
-    let mut record = Vec::new();
-    located.seal(&product(), &keys.log, keys, &mut record).unwrap();
-    record
+    let mut record = b"before".to_vec();
+    match &keys.form {
+        Form::Plain => located.seal(&product(), &keys.log, keys, &mut record).unwrap(),
+        Form::Packed(dictionary) => {
+            let packing = Packing { dictionary: dictionary.as_deref(), sample: None };
+            located.seal_packed(&product(), &keys.log, keys, packing, &mut record).unwrap();
+        }
+    }
+    record.split_off(b"before".len())
 }
 
 pub(crate) fn try_render(view: &View, keys: &Keys, record: &[u8]) -> Result<(String, Rendered), Withheld> {

@@ -1,7 +1,7 @@
 //! Events made to hurt.
 
 use tradelane_model::ViewSpec;
-use tradelane_seal::LocateError;
+use tradelane_seal::{LocateError, Withheld};
 use tradelane_tape::{Limits, Tape};
 
 use crate::common::*;
@@ -58,14 +58,23 @@ fn the_deepest_document_that_parses_is_hidden_where_it_is_not_named() {
 
 /// A record around any body and sections, sealed as the format's description says, with the log key's own key.
 fn forge(key: &tradelane_keys::AeadKey, body: &[u8], sections: &[u8]) -> Vec<u8> {
-    let mut header = b"TS\x01\x01".to_vec();
+    forge_as(1, key, body, sections)
+}
+
+/// The same in some version; without a dictionary in version 2.
+fn forge_as(version: u8, key: &tradelane_keys::AeadKey, body: &[u8], sections: &[u8]) -> Vec<u8> {
+    let mut header = vec![b'T', b'S', version, 1];
     header.extend_from_slice(&1_u32.to_le_bytes());
     header.extend_from_slice(&77_u64.to_le_bytes());
     header.extend_from_slice(&5_u64.to_le_bytes());
     header.extend_from_slice(&[3; 12]);
     header.extend_from_slice(&(body.len() as u32).to_le_bytes());
     let product = tradelane_keys::sha256(b"tradelane/sealed-event/v1\0acme\0shipments");
-    let aad = [header.as_slice(), &[0xFF; 4], &product].concat();
+    let mut aad = [header.as_slice(), &[0xFF; 4], &product].concat();
+    if version == 2 {
+        aad.extend_from_slice(&[0; 36]);
+        header.extend_from_slice(&[0; 4]);
+    }
     let mut nonce = [0; 12];
     nonce[0] = 5;
     let mut sealed = body.to_vec();
@@ -128,4 +137,60 @@ fn the_format_is_what_its_description_says() {
     assert_eq!(render(&view(&rules, &ViewSpec::default()), &keys, &record), r#"{"a":1}"#);
     let drop = spec(&[("internal", tradelane_model::Action::Drop)], &[]);
     assert_eq!(render(&view(&rules, &drop), &keys, &record), "{}");
+}
+
+/// A packed record with this content, in one block of zstd that is not compressed, and with `rest` behind the frame.
+fn forge_packed(keys: &Keys, public: &[u8], rest: &[u8]) -> Vec<u8> {
+    // RFC 8878: one segment, its size in one byte; the last block, raw.
+    let block = ((public.len() as u32) << 3) | 1;
+    let mut body = (2 + 3 + public.len() as u32).to_le_bytes().to_vec();
+    body.extend_from_slice(&[0x20, public.len() as u8]);
+    body.extend_from_slice(&block.to_le_bytes()[..3]);
+    body.extend_from_slice(public);
+    body.extend_from_slice(rest);
+    forge_as(2, &keys.log.opening(), &body, b"")
+}
+
+#[test]
+fn the_packed_format_is_what_its_description_says() {
+    let keys = Keys::of(Form::Packed(None));
+    let rules = rules(&[("/a", "internal")]);
+    // {"a":1} as above: 5 bytes before it, rule 2, 4 bytes and none around it; an open number, the last member, one byte.
+    let public = [&[5, 4, 4, 0], br#"{"a":}"#.as_slice()].concat();
+    let rest = [1, 0, 0xF0 | 8 | 2, 1, b'1'];
+    let record = forge_packed(&keys, &public, &rest);
+    assert_eq!(render(&view(&rules, &ViewSpec::default()), &keys, &record), r#"{"a":1}"#);
+    let drop = spec(&[("internal", tradelane_model::Action::Drop)], &[]);
+    assert_eq!(render(&view(&rules, &drop), &keys, &record), "{}");
+    for damaged in [&rest[..4], &[1, 0, 0xFA, 2, b'1'], &[2, 0, 0xFA, 1, b'1'], &[1, 0, 0xFA, 1, b'1', b'1']] {
+        let record = forge_packed(&keys, &public, damaged);
+        assert_eq!(try_render(&view(&rules, &drop), &keys, &record).unwrap_err(), Withheld::Corrupt);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn a_packed_body_of_any_bytes_is_refused_or_rendered(
+        public in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+        holes in 0..4_u8,
+        sections in 0..3_u8,
+        rest in proptest::collection::vec(proptest::prop_oneof![0..20_u8, proptest::prelude::any::<u8>()], 0..120),
+    ) {
+        let keys = Keys::of(Form::Packed(None));
+        let rules = rules(&[("/a", "internal"), ("/b", "pii"), ("/c/*", "confidential")]);
+        let record = forge_packed(&keys, &public, &[&[holes, sections], rest.as_slice()].concat());
+        for spec in [ViewSpec::default(), reveal_all(&rules)] {
+            let Ok(event) = tradelane_seal::OpenedEvent::open(&record, &product(), &keys) else { continue };
+            let mut out = Vec::new();
+            let _ = view(&rules, &spec).render(&event, &keys, &mut tradelane_seal::Scratch::default(), &mut out);
+            proptest::prop_assert!(out.len() < 10_000);
+        }
+        // And with these bytes for a frame.
+        let all = [public.as_slice(), &rest].concat();
+        let body = [&(public.len() as u32).to_le_bytes(), all.as_slice()].concat();
+        let record = forge_as(2, &keys.log.opening(), &body, b"");
+        let _ = tradelane_seal::OpenedEvent::open(&record, &product(), &keys).is_ok();
+    }
 }

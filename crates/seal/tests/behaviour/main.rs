@@ -4,6 +4,7 @@ mod avro;
 mod common;
 mod hostile;
 mod masks;
+mod packed;
 mod properties;
 mod protobuf;
 mod record;

@@ -19,10 +19,7 @@ fn seal_binary(rules: &Rules, codec: &Codec, keys: &Keys, event: &[u8]) -> Vec<u
     let mut tree = Tree::new();
     codec.walk(event, &Limits::EVENT, &mut tree).unwrap();
     let located = rules.locate_binary(codec, event, &tree, &tagger()).unwrap();
-    keys.ensure(located.subjects());
-    let mut out = Vec::new();
-    located.seal(&product(), &keys.log, keys, &mut out).unwrap();
-    out
+    seal_located(&located, keys)
 }
 
 fn view_of(rules: &Arc<Rules>, codec: &Arc<Codec>, spec: &ViewSpec) -> View {
@@ -272,7 +269,7 @@ proptest! {
         let mut made = made(seed);
         // Required fields are compared in a test of their own.
         made.schema = relaxed(&made.schema);
-        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::new());
+        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::of(Form::of(seed)));
         let rules = Arc::new(Rules::compile(&made.shape, 1).unwrap());
         let record = seal_binary(&rules, &codec, &keys, &made.event);
         let all = view_of(&rules, &codec, &reveal_all(&rules));
@@ -297,7 +294,7 @@ proptest! {
     #[test]
     fn whatever_is_hidden_what_is_shown_is_an_event_with_all_that_is_required(seed in any::<u64>()) {
         let made = made(seed);
-        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::new());
+        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::of(Form::of(seed)));
         let rules = Arc::new(Rules::compile(&made.shape, 1).unwrap());
         let record = seal_binary(&rules, &codec, &keys, &made.event);
         for action in [Action::Drop, Action::Redact, Action::Pseudonym, Action::Partial { first: 1, last: 1 },
@@ -320,7 +317,7 @@ proptest! {
     fn an_event_cut_anew_shows_what_the_current_contract_says(seed in any::<u64>()) {
         let mut made = made(seed);
         made.schema = relaxed(&made.schema);
-        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::new());
+        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::of(Form::of(seed)));
         let mut before = made.shape.clone();
         publish(&mut before.root);
         let old = Arc::new(Rules::compile(&before, 1).unwrap());
@@ -336,7 +333,7 @@ proptest! {
     #[test]
     fn a_random_change_of_a_record_never_shows_another_event(seed in any::<u64>(), at in any::<u64>(), bit in 0..8_u8) {
         let made = made(seed);
-        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::new());
+        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::of(Form::of(seed)));
         let rules = Arc::new(Rules::compile(&made.shape, 1).unwrap());
         let mut record = seal_binary(&rules, &codec, &keys, &made.event);
         let at = (at % record.len() as u64) as usize;
@@ -352,7 +349,7 @@ proptest! {
         }
         let at = (at % made.event.len() as u64) as usize;
         made.event[at] = byte;
-        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::new());
+        let (codec, keys) = (Arc::new(Codec::protobuf(made.schema.clone())), Keys::of(Form::of(seed)));
         if codec.walk(&made.event, &Limits::EVENT, &mut Tree::new()).is_err() {
             return Ok(());
         }
