@@ -143,10 +143,10 @@ impl Hub {
     ) -> Result<Explanation> {
         let keyring = &self.inner().keyring;
         let header = Header::read(sealed).ok_or_else(|| HubError::of(codes::WITHHELD))?;
-        keyring.preload_log_keys(product, std::iter::once(header.log_key)).await?;
+        let now = self.now();
+        keyring.preload(product, &grant.current.product, std::iter::once(sealed), now).await?;
         let view = self.view_for(grant, product, header.shape)?;
         let filter_view = self.filter_view_for(grant, product, header.shape)?;
-        let now = self.now();
         let work = |keys: &NotingKeys<'_>| {
             let event = OpenedEvent::open(sealed, &grant.current.product, keys)?;
             let row_passes = match &filter_view {

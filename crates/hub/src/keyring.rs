@@ -10,10 +10,14 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tradelane_keys::{AeadKey, RootKey, SecretBytes, random_array};
 use tradelane_model::{OrgId, ProductId, Timestamp, codes};
-use tradelane_seal::{DataKey, DataKeyState, LogKey, OpeningKeys, SealingKeys, SubjectTag, SubjectTagger};
+use tradelane_seal::{
+    DataKey, DataKeyState, Dictionary, Header, LogKey, OpeningKeys, ProductContext, SealingKeys, SubjectTag,
+    SubjectTagger,
+};
 use tradelane_storage::key_store::SINGLETON;
-use tradelane_storage::{KeyRecord, KeyRef, KeyState, KeyStore, NewKey};
+use tradelane_storage::{KeyRecord, KeyRef, KeyState, KeyStore, KeyedState, NewKey};
 
+use crate::dictionaries::Dictionaries;
 use crate::error::{HubError, Result};
 
 /// Uses of one log key before the next is drawn: a tenth of what AES-GCM bears with nonces that never repeat.
@@ -26,16 +30,18 @@ pub(crate) struct Keyring {
     by_id: Cache<u64, DataKeyState>,
     log_keys: Cache<u64, Arc<AeadKey>>,
     sealing: Cache<ProductId, Arc<LogKey>>,
+    pub(crate) dictionaries: Arc<Dictionaries>,
     /// Moves whenever data keys are destroyed or forgotten, together with the caches above: what was fetched before may
     /// not be kept after.
     generation: RwLock<u64>,
 }
 
 impl Keyring {
-    pub(crate) fn new(store: Arc<dyn KeyStore>, root: RootKey) -> Self {
+    pub(crate) fn new(store: Arc<dyn KeyStore>, root: RootKey, state: Arc<dyn KeyedState>) -> Self {
         Self {
             store,
             root,
+            dictionaries: Arc::new(Dictionaries::new(state)),
             by_tag: Cache::new(100_000),
             by_id: Cache::new(200_000),
             log_keys: Cache::new(10_000),
@@ -118,10 +124,20 @@ impl Keyring {
         })
     }
 
-    /// Fetches what is known of these log keys and data keys, so that opening need not wait.
-    pub(crate) async fn preload_log_keys(&self, product: &ProductId, ids: impl Iterator<Item = u64>) -> Result<()> {
+    /// Fetches the log keys and dictionaries that these sealed events of a product need, so that opening need not wait.
+    pub(crate) async fn preload<'a>(
+        &self,
+        product: &ProductId,
+        context: &ProductContext,
+        sealed: impl Iterator<Item = &'a [u8]>,
+        now: Timestamp,
+    ) -> Result<()> {
         let scope = log_scope(product);
-        for id in ids {
+        for header in sealed.filter_map(Header::read) {
+            if let Some(number) = header.dictionary() {
+                self.dictionaries.preload(context, number, now).await?;
+            }
+            let id = header.log_key;
             if self.log_keys.get(&id).is_some() {
                 continue;
             }
@@ -135,7 +151,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// See [`Keyring::preload_log_keys`].
+    /// The same for data keys, which are known by their ids alone.
     pub(crate) async fn preload_data_keys(&self, ids: impl Iterator<Item = u64>) -> Result<()> {
         for id in ids {
             while self.by_id.get(&id).is_none() {
@@ -218,6 +234,10 @@ impl OpeningKeys for Keyring {
 
     fn data_key(&self, id: u64) -> DataKeyState {
         self.by_id.get(&id).unwrap_or(DataKeyState::Missing)
+    }
+
+    fn dictionary(&self, product: &ProductContext, number: u32) -> Option<Arc<Dictionary>> {
+        self.dictionaries.get(product, number)
     }
 }
 
@@ -315,6 +335,10 @@ impl OpeningKeys for NotingKeys<'_> {
             self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
         state
+    }
+
+    fn dictionary(&self, product: &ProductContext, number: u32) -> Option<Arc<Dictionary>> {
+        self.keyring.dictionaries.get(product, number)
     }
 }
 

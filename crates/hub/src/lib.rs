@@ -26,6 +26,7 @@ pub mod clock;
 mod control;
 pub mod credential;
 pub mod detokenize;
+mod dictionaries;
 pub mod doorway;
 mod elsewhere;
 mod envelope;

@@ -20,6 +20,7 @@ use tradelane_seal::{Codec, Encoding, SealError};
 use tradelane_tape::Tape;
 
 use crate::Hub;
+use crate::dictionaries::BatchPacking;
 use crate::error::{HubError, Place, Result};
 use crate::keyring::BatchKeys;
 use crate::views::{CompiledContract, Verdict};
@@ -129,12 +130,20 @@ impl NativeContract {
     }
 }
 
-/// The buffers in which events are looked at.
+/// The buffers in which events are looked at, and how they are packed then.
 #[derive(Default)]
 pub(crate) struct Looking {
     pub(crate) tape: Tape,
     tree: Tree,
     text: Vec<u8>,
+    pub(crate) packing: BatchPacking,
+}
+
+impl Looking {
+    /// Empty ones, for events that are packed like this.
+    pub(crate) fn packed(packing: BatchPacking) -> Self {
+        Self { packing, ..Self::default() }
+    }
 }
 
 impl CompiledContract {
@@ -148,7 +157,7 @@ impl CompiledContract {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
-        let Looking { tape, tree, text } = looking;
+        let Looking { tape, tree, text, packing } = looking;
         let refused = |code, rule: &str, message: String| {
             Ok(Err((code, vec![Place { pointer: String::new(), rule: rule.into(), message }])))
         };
@@ -173,7 +182,7 @@ impl CompiledContract {
         if let Some(refused) = crate::views::unattributed(&located) {
             return Ok(Err(refused));
         }
-        match located.seal(&self.product, &keys.log_key, keys, out) {
+        match packing.seal(self.revision, &located, &self.product, keys, out) {
             Ok(()) => Ok(Ok(())),
             Err(error @ SealError::TooLarge) => refused(error.code(), "seal", error.to_string()),
             Err(error) => Err(HubError::of(error.code()).because(error).retry(1)),

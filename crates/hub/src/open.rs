@@ -123,7 +123,7 @@ impl Hub {
             .map_err(|error| HubError::new(codes::KEYS_UNAVAILABLE, "The root key cannot be used.").because(error))?;
         let mut recovered = Vec::new();
         let (stores, key_store) = open_stores(&config, &root, &mut recovered).await?;
-        let keyring = Arc::new(Keyring::new(key_store, root));
+        let keyring = Arc::new(Keyring::new(key_store, root, stores.state.clone()));
         let now = config.clock.now();
         let signing = |seed: SecretBytes<32>| SigningKey::from_seed(&seed);
         let signer = Signer::new(&config.origin, signing(keyring.named_secret("audit-signer", now).await?));

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 use tradelane_keys::{Sha256, random_array, sha256};
-use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
+use tradelane_model::{Compression, ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
 use tradelane_records::BatchHead;
 use tradelane_storage::{Append, Appended, Dedup};
@@ -22,6 +22,7 @@ use crate::audit_trail::{PUBLISH, hub_leaf};
 use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
 use crate::batch::{self, BatchWriter};
+use crate::dictionaries::{BatchPacking, Lesson};
 use crate::doorway::{Audited, Caller};
 use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
@@ -122,6 +123,8 @@ pub(crate) struct SealedBatch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
     pub(crate) refused: Vec<Refused>,
+    /// What may be learned from it once it is stored.
+    pub(crate) lesson: Option<Lesson>,
 }
 
 impl Hub {
@@ -179,12 +182,13 @@ impl Hub {
     ) -> Result<SealedBatch> {
         loop {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
+            let packing = self.packing(contract, product, now).await?;
             let (contract, events) = (contract.clone(), events.clone());
             let schemas = Schemas::of(self, &contract, product);
             let (batch, keys) = if events.body.len() <= INLINE_BYTES {
-                (seal_events(&contract, &events, &keys, now, schemas), keys)
+                (seal_events(&contract, &events, &keys, now, schemas, packing), keys)
             } else {
-                let work = move || (seal_events(&contract, &events, &keys, now, schemas), keys);
+                let work = move || (seal_events(&contract, &events, &keys, now, schemas, packing), keys);
                 tokio::task::spawn_blocking(work).await.map_err(|e| HubError::of(codes::INTERNAL).because(e))?
             };
             let batch = batch?;
@@ -192,6 +196,18 @@ impl Hub {
                 return Ok(batch);
             }
         }
+    }
+
+    /// How events of the product are packed.
+    async fn packing(&self, contract: &CompiledContract, product: &ProductId, now: Timestamp) -> Result<BatchPacking> {
+        let compression = self.model().products.get(product).map_or(Compression::None, |known| known.compression);
+        self.inner().keyring.dictionaries.packing(contract, compression, now).await
+    }
+
+    /// Learns from a batch that is stored, or is about to be.
+    pub(crate) fn learn(&self, batch: &mut SealedBatch) {
+        let learn = |lesson| self.inner().keyring.dictionaries.learn(lesson, self.now());
+        batch.lesson.take().into_iter().for_each(learn);
     }
 
     /// The one way into the log of events. It demands a permit to publish there, which must still hold now that the
@@ -216,7 +232,9 @@ impl Hub {
         }
         let payload = Bytes::from(std::mem::take(&mut batch.bytes));
         let append = Append { stream, count: batch.count, payload, timestamp, dedup };
-        Ok(self.inner().stores.log.append(append).await?)
+        let appended = self.inner().stores.log.append(append).await?;
+        self.learn(batch);
+        Ok(appended)
     }
 
     /// The partition that the publisher names; or one for the idempotency key, so that a retry goes there too; or any.
@@ -353,12 +371,14 @@ fn seal_events(
     keys: &BatchKeys,
     now: Timestamp,
     schemas: Schemas,
+    packing: BatchPacking,
 ) -> Result<SealedBatch> {
     let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
     let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
-    let sealing = Sealing { contract, keys, now, schemas, looking: Looking::default(), event: Vec::new(), batch };
-    let (count, refused) = sealing.all(events)?;
-    Ok(SealedBatch { count, bytes, refused })
+    let looking = Looking::packed(packing);
+    let sealing = Sealing { contract, keys, now, schemas, looking, event: Vec::new(), batch };
+    let (count, refused, lesson) = sealing.all(events)?;
+    Ok(SealedBatch { count, bytes, refused, lesson })
 }
 
 /// A batch while it is sealed.
@@ -374,8 +394,8 @@ struct Sealing<'a> {
 }
 
 impl Sealing<'_> {
-    /// Every event; returns how many are in the batch now, and those that are not.
-    fn all(mut self, events: &Events) -> Result<(u32, Vec<Refused>)> {
+    /// Every event; returns how many are in the batch now, those that are not, and what may be learned.
+    fn all(mut self, events: &Events) -> Result<(u32, Vec<Refused>, Option<Lesson>)> {
         let mut refused = Vec::new();
         for index in 0..events.ranges.len() {
             let sealed = match events.around.get(index) {
@@ -388,7 +408,7 @@ impl Sealing<'_> {
         }
         let count = self.batch.count();
         self.batch.finish(count)?;
-        Ok((count, refused))
+        Ok((count, refused, self.looking.packing.lesson()))
     }
 
     /// An event on its own.

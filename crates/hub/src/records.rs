@@ -211,10 +211,8 @@ impl Hub {
         self.has_partition(product, publish.partition)?;
         let (batch, rest) = Batch::parse(&publish.batch, &LIMITS).map_err(unusable)?;
         if !rest.is_empty() || batch.is_transactional() || batch.is_control() || !batch.is_dense() {
-            return Err(HubError::new(
-                codes::BAD_PARAMETER,
-                "A request carries one whole batch, outside transactions.",
-            ));
+            let detail = "A request carries one whole batch, outside transactions.";
+            return Err(HubError::new(codes::BAD_PARAMETER, detail));
         }
         let dedup = self.producer_dedup(caller, &publish, &batch);
         let events = gather(&publish.batch, &batch).map_err(unusable)?;
@@ -256,7 +254,7 @@ impl Hub {
         let head = BatchHead { base_offset: 0, leader_epoch: -1, ..BatchHead::of(&batch) };
         let events = Events { head: Some(head), ..gather(&publish.batch, &batch).map_err(unusable)? };
         let contract = self.contract(product)?;
-        let sealed = self.seal_batch(&contract, product, events, self.now()).await?;
+        let mut sealed = self.seal_batch(&contract, product, events, self.now()).await?;
         if !sealed.refused.is_empty() {
             add(&self.inner().counters.events_refused, sealed.refused.len() as u64);
             return Ok(SealOutcome::Refused(sealed.refused.into_iter().take(MAX_TOLD).map(told).collect()));
@@ -264,6 +262,7 @@ impl Hub {
         permit
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
+        self.learn(&mut sealed);
         Ok(SealOutcome::Sealed(SealedRecords { batch: sealed.bytes.into(), count: sealed.count }))
     }
 

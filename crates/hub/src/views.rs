@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde_json::Value;
-use tradelane_keys::{MacKey, SecretBytes, Sha256};
+use tradelane_keys::{MacKey, SecretBytes, Sha256, sha256};
 use tradelane_model::grant::{Conditions, Grant};
 use tradelane_model::journal::{Change, Entry};
 use tradelane_model::pattern::Pattern;
@@ -31,6 +31,8 @@ pub(crate) struct CompiledContract {
     pub(crate) owner: OrgId,
     pub(crate) contract: Arc<Contract>,
     pub(crate) revision: u32,
+    /// Of its text.
+    pub(crate) digest: [u8; 32],
     pub(crate) rules: Arc<Rules>,
     pub(crate) product: ProductContext,
     schema: Option<Schema>,
@@ -63,7 +65,7 @@ impl CompiledContract {
         if let Some(native) = &self.native {
             return self.check_and_seal_binary(native, looking, event, keys, now, out);
         }
-        let tape = &mut looking.tape;
+        let Looking { tape, packing, .. } = looking;
         let doc = match tape.parse(event, &Limits::EVENT) {
             Ok(doc) => doc,
             Err(error) => {
@@ -86,7 +88,7 @@ impl CompiledContract {
         if let Some(refused) = unattributed(&located) {
             return Ok(Err(refused));
         }
-        match located.seal(&self.product, &keys.log_key, keys, out) {
+        match packing.seal(self.revision, &located, &self.product, keys, out) {
             Ok(()) => Ok(Ok(())),
             Err(error @ SealError::TooLarge) => {
                 let place = Place { pointer: String::new(), rule: "seal".into(), message: error.to_string() };
@@ -102,6 +104,7 @@ impl CompiledContract {
             owner: self.owner.clone(),
             contract,
             revision: self.revision,
+            digest: self.digest,
             rules,
             product: self.product.clone(),
             schema: None,
@@ -356,6 +359,7 @@ impl Hub {
             owner: history.owner.clone(),
             contract: contract.clone(),
             revision,
+            digest: sha256(contract.text.as_bytes()),
             rules: Arc::new(rules),
             product: ProductContext::new(history.owner.as_str(), product.as_str()),
             schema,

@@ -3,6 +3,8 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::duplicate_mod, reason = "the tests of other files are run once more, with their support")]
 
+#[path = "compression.rs"]
+mod compression;
 #[path = "epcis.rs"]
 mod epcis;
 #[path = "governed_path.rs"]
@@ -116,6 +118,47 @@ async fn a_person_erased_on_one_node_is_unreadable_on_the_other() {
     let owner = b.authenticate(Presented::ApiKey(&pair.a.owner_key)).unwrap();
     let reader = b.reader(&owner, &product(), None).await.unwrap();
     assert_eq!(text(&b, &reader).await.matches("ann@example.org").count(), 1);
+}
+
+/// Sealed on one node, as a cluster stores it, and shown on the other.
+#[tokio::test]
+async fn nodes_that_learn_at_once_agree_on_one_dictionary_and_read_each_others_events() {
+    let Some(pair) = Pair::new().await else { return };
+    let (owner, publisher) = (pair.on_b(&pair.a.owner_key), pair.on_b(&pair.a.publisher_key));
+    compression::compress(&pair.a.hub, &pair.a.owner, compression::COMPRESSION).await;
+    let batch = |text: String| Publish {
+        product: product(),
+        body: Body::Lines(text.into()),
+        idempotency_key: None,
+        proceed: false,
+        partition: None,
+    };
+    // By then the other node knows of the change.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (a, b) = tokio::join!(
+        pair.a.hub.publish(&pair.a.publisher, batch(compression::lines(0..1_000))),
+        pair.b.publish(&publisher, batch(compression::lines(0..1_000))),
+    );
+    a.unwrap();
+    b.unwrap();
+    compression::until_learned(&pair.b, 1).await;
+    let learned = async {
+        loop {
+            let on_a = compression::sealed(&pair.a.hub, &pair.a.publisher, 0..50).await;
+            let on_b = compression::sealed(&pair.b, &publisher, 0..50).await;
+            if on_a.len() == on_b.len() && on_a.len() < 50 * 400 {
+                return (on_a, on_b);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (on_a, on_b) = tokio::time::timeout(PATIENCE, learned).await.expect("both have it");
+    assert_eq!(pair.b.state().list("dictionary", b"", 9, pair.b.now()).await.unwrap().len(), 1);
+    let reader_a = pair.a.hub.reader(&pair.a.owner, &product(), None).await.unwrap();
+    let reader_b = pair.b.reader(&owner, &product(), None).await.unwrap();
+    let shown = compression::shown(&pair.b, &reader_b, &on_a).await;
+    assert_eq!(shown.len(), 50);
+    assert_eq!(compression::shown(&pair.a.hub, &reader_a, &on_b).await, shown);
 }
 
 #[tokio::test]

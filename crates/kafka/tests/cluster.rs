@@ -1,6 +1,8 @@
 //! The listener in front of a real cluster of Apache Kafka: what its brokers keep is sealed, what clients see is theirs, and
 //! groups, transactions and idempotence are the cluster's.
 
+#[path = "cluster/compressed.rs"]
+mod compressed;
 mod support;
 
 use std::path::Path;
@@ -172,6 +174,7 @@ async fn a_cluster_behind_the_hub() {
     requests_sent_together_are_stored_and_answered_in_order(&world).await;
     an_avro_product_is_sealed_in_and_shown_in_the_schema_of_the_view(&kafka, &world).await;
     what_was_read_ahead_is_for_the_credential_and_the_isolation_it_was_read_for(&world).await;
+    compressed::compressed_events_read_the_same_and_no_word_of_them_is_in_the_clusters_files(&kafka, &world).await;
     what_was_read_ahead_leaves_only_while_the_grant_stands(&world).await;
     who_may_no_longer_is_told_so(&world).await;
 }

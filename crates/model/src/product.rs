@@ -42,6 +42,29 @@ pub struct Product {
     /// partition have an order; those of different ones have none.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub partitions: u32,
+    /// How its events are made smaller before they are encrypted. What is stored already stays as it is.
+    #[serde(default, skip_serializing_if = "Compression::is_none")]
+    pub compression: Compression,
+}
+
+/// How an event is made smaller before its public part is encrypted, one by one. A batch of sealed events does not compress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// Each event by itself.
+    Event,
+    /// Each event with a dictionary of what the product's events have in common, once there is one.
+    Dictionary,
+}
+
+impl Compression {
+    /// Are events left as they are?
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// The most partitions of a product.

@@ -119,8 +119,8 @@ impl Hub {
         records: &[Record<'_>],
     ) -> Result<(Bytes, F::Index, Done)> {
         let sealed = records.iter().flat_map(Record::sealed_parts);
-        let log_keys = sealed.filter_map(|sealed| Header::read(sealed).map(|header| header.log_key));
-        self.inner().keyring.preload_log_keys(&reader.product, log_keys).await?;
+        let context = &reader.view.current.product;
+        self.inner().keyring.preload(&reader.product, context, sealed, self.now()).await?;
         let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, source, records, keys);
         let (bytes, index, mut done) = self.inner().keyring.with_data_keys(work).await??;
         add(&self.inner().counters.batches_rendered, 1);
