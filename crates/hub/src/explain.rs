@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use tradelane_model::view::Action;
 use tradelane_model::{Class, OrgId, ProductId, Timestamp, codes};
+use tradelane_records::Decompressor;
 use tradelane_seal::{Encoding, FieldExplanation, Header, OpenedEvent, Scratch, View, Withheld};
-use tradelane_storage::StoredBatch;
 use tradelane_tape::{Limits, Tape};
 
 use crate::Hub;
@@ -13,6 +13,7 @@ use crate::audit_trail::{EXPLAIN, hub_leaf};
 use crate::authorize::{Act, On};
 use crate::batch;
 use crate::doorway::{Audited, Caller};
+use crate::elsewhere::FoundBatch;
 use crate::error::{HubError, Result};
 use crate::keyring::NotingKeys;
 use crate::publish::{Events, refusal};
@@ -114,13 +115,22 @@ impl Hub {
     }
 
     async fn stored_record(&self, product: &ProductId, partition: u32, offset: u64) -> Result<Vec<u8>> {
-        self.has_own_events()?;
-        let batches = self.inner().stores.log.read(&Self::stream(product, partition), offset, 1).await?;
-        let holds = |batch: &&StoredBatch| batch.base_offset <= offset && offset < batch.end_offset();
-        let batch = batches.iter().find(holds).ok_or_else(HubError::not_found)?;
-        let records = batch::records(&batch.payload)?;
-        let index = usize::try_from(offset - batch.base_offset).map_err(|_| HubError::not_found())?;
-        records.get(index).and_then(|record| record.sealed).map(<[u8]>::to_vec).ok_or_else(HubError::not_found)
+        let stream = Self::stream(product, partition);
+        let bounds = self.kept(&stream).await?;
+        if !(bounds.start..bounds.end).contains(&offset) {
+            return Err(HubError::not_found());
+        }
+        let found = self.found(&stream, offset, 1).await?.map_err(|_| HubError::not_found())?;
+        let batch = found.batches.first().ok_or_else(HubError::not_found)?;
+        let (base, bytes) = match batch {
+            FoundBatch::Own(stored) => (stored.base_offset, &stored.payload),
+            FoundBatch::Clusters(bytes) => (batch::parse(bytes)?.base_offset().unsigned_abs(), bytes),
+        };
+        let mut scratch = Decompressor::new();
+        let records = batch::cluster_records(&batch::parse(bytes)?, &mut scratch)?;
+        // Compaction leaves gaps.
+        let record = records.iter().find(|record| base + u64::from(record.delta) == offset);
+        record.and_then(|record| record.sealed).map(<[u8]>::to_vec).ok_or_else(HubError::not_found)
     }
 
     /// Seals a document as publishing would, and stores nothing but the keys of new subjects.

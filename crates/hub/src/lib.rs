@@ -12,7 +12,7 @@
 //! | data owners | [`apply`], [`evolve`], [`registry`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
 //! | administrators | [`credential`], [`apply`] |
 //! | privacy officers | [`erase`] |
-//! | operators | [`open`], [`health`], [`retention`] |
+//! | operators | [`open`], [`elsewhere`], [`health`], [`retention`] |
 
 pub mod access;
 pub mod apply;
@@ -28,7 +28,7 @@ pub mod credential;
 pub mod detokenize;
 mod dictionaries;
 pub mod doorway;
-mod elsewhere;
+pub mod elsewhere;
 mod envelope;
 pub mod erase;
 pub mod error;
@@ -53,6 +53,7 @@ pub use authenticate::{Presented, Proving, Token};
 pub use clock::{Clock, SystemClock};
 pub use credential::{IssuedCredential, NewCertificate, NewCredential};
 pub use doorway::{Audited, Caller};
+pub use elsewhere::{BatchNumbers, ClusterError, ClusterLog, Committed};
 pub use error::{HubError, Place, Result};
 pub use evolve::Notice;
 pub use open::{Hub, HubConfig, Opened};

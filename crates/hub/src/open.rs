@@ -22,6 +22,7 @@ use crate::authenticate::to_hex;
 use crate::authorize::Authority;
 use crate::clock::Clock;
 use crate::control::{SharedModel, replay};
+use crate::elsewhere::ClusterLog;
 use crate::error::{HubError, Result};
 use crate::health::Counters;
 use crate::keyring::Keyring;
@@ -81,8 +82,8 @@ pub(crate) struct Inner {
     pub(crate) model: RwLock<SharedModel>,
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) stores: Stores,
-    /// A cluster keeps the events.
-    pub(crate) elsewhere: bool,
+    /// Keeps the events, if it is not the log.
+    pub(crate) cluster: Option<Arc<dyn ClusterLog>>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) in_flight: InFlight,
     pub(crate) audit: AuditLog,
@@ -114,10 +115,10 @@ impl WeakHub {
 impl Hub {
     /// Opens the hub in its folder, or begins one. Recovers by itself from whatever stopped the last process.
     pub async fn open(config: HubConfig) -> Result<(Self, Opened)> {
-        Self::open_with(config, false).await
+        Self::open_with(config, None).await
     }
 
-    pub(crate) async fn open_with(config: HubConfig, elsewhere: bool) -> Result<(Self, Opened)> {
+    pub(crate) async fn open_with(config: HubConfig, cluster: Option<Arc<dyn ClusterLog>>) -> Result<(Self, Opened)> {
         std::fs::create_dir_all(&config.data).map_err(|error| unusable(&config.data, error))?;
         let (root, is_new) = RootKey::load_or_create(&config.root_key)
             .map_err(|error| HubError::new(codes::KEYS_UNAVAILABLE, "The root key cannot be used.").because(error))?;
@@ -146,7 +147,7 @@ impl Hub {
             model: RwLock::new(Arc::new(model)),
             changing: tokio::sync::Mutex::new(()),
             stores,
-            elsewhere,
+            cluster,
             dedup_key: MacKey::new(keyring.derive(&[b"dedup"]).expose()),
             keyring,
             in_flight: InFlight::default(),

@@ -13,7 +13,7 @@ use tradelane_keys::{Sha256, random_array, sha256};
 use tradelane_model::{Compression, ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
 use tradelane_records::BatchHead;
-use tradelane_storage::{Append, Appended, Dedup};
+use tradelane_storage::{Append, Dedup};
 use tradelane_tape::ndjson::{self, Line, LineLimits};
 use tradelane_tape::{Limits, Tape};
 
@@ -118,6 +118,14 @@ pub(crate) struct Refused {
     pub(crate) places: Vec<Place>,
 }
 
+/// Where a batch is now.
+pub(crate) struct Stored {
+    pub(crate) partition: u32,
+    pub(crate) base_offset: u64,
+    /// True if an earlier request did it.
+    pub(crate) duplicate: bool,
+}
+
 /// A batch, sealed, and what could not be.
 pub(crate) struct SealedBatch {
     pub(crate) bytes: Vec<u8>,
@@ -149,6 +157,7 @@ impl Hub {
         }
         let partition = self.partition(&request, dedup.as_ref())?;
         let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup).await?;
+        let partition = appended.partition;
         if !appended.duplicate {
             self.set_aside(&request.product, &events, &batch.refused, now).await?;
             add(&self.inner().counters.events_published, u64::from(batch.count));
@@ -210,8 +219,8 @@ impl Hub {
         batch.lesson.take().into_iter().for_each(learn);
     }
 
-    /// The one way into the log of events. It demands a permit to publish there, which must still hold now that the
-    /// work of sealing is done.
+    /// The one way to where events are kept, the log or a cluster. It demands a permit to publish there, which must still
+    /// hold now that the work of sealing is done.
     pub(crate) async fn append(
         &self,
         permit: &Permit,
@@ -220,21 +229,24 @@ impl Hub {
         batch: &mut SealedBatch,
         timestamp: Timestamp,
         dedup: Option<Dedup>,
-    ) -> Result<Appended> {
+    ) -> Result<Stored> {
         permit
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
-        self.has_own_events()?;
         let stream = Self::stream(product, partition);
         if batch.count == 0 {
-            let end = self.inner().stores.log.bounds(&stream).await?.map_or(0, |bounds| bounds.end);
-            return Ok(Appended { base_offset: end, duplicate: false });
+            return Ok(Stored { partition, base_offset: self.kept(&stream).await?.end, duplicate: false });
+        }
+        if let Some(cluster) = &self.inner().cluster {
+            let stored = self.append_elsewhere(cluster.as_ref(), stream, batch, dedup, timestamp).await?;
+            self.learn(batch);
+            return Ok(stored);
         }
         let payload = Bytes::from(std::mem::take(&mut batch.bytes));
         let append = Append { stream, count: batch.count, payload, timestamp, dedup };
         let appended = self.inner().stores.log.append(append).await?;
         self.learn(batch);
-        Ok(appended)
+        Ok(Stored { partition, base_offset: appended.base_offset, duplicate: appended.duplicate })
     }
 
     /// The partition that the publisher names; or one for the idempotency key, so that a retry goes there too; or any.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tradelane_model::{Class, Grant, GrantId, ProductId, codes};
 use tradelane_policy::{Permit, Refusal};
-use tradelane_storage::{StoredBatch, StreamId};
+use tradelane_storage::{Bounds, StreamId};
 
 use crate::Hub;
 use crate::audit_trail::{READ, hub_leaf};
@@ -18,6 +18,7 @@ use crate::error::{HubError, Result};
 use crate::health::add;
 use crate::views::GrantView;
 
+mod cluster;
 mod rendered;
 mod rendering;
 
@@ -28,6 +29,8 @@ pub(crate) use rendered::{RenderCache, RenderedRecords};
 pub const MAX_EVENTS: u32 = 100_000;
 /// The most bytes of stored batches that are looked at for one page.
 pub(crate) const MAX_SCAN: usize = 16 << 20;
+/// What is reckoned for an event when few are wanted: a cluster sends what it is asked for, whether or not it is taken.
+const LARGE_EVENT: usize = 4 << 10;
 /// The longest wait of one read.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -136,10 +139,8 @@ impl Hub {
     /// Reads on. Every call checks the permit anew, before and after it waited and worked.
     pub async fn read(&self, reader: &Reader, from: From, limits: ReadLimits) -> Result<Audited<Page>> {
         self.check(reader)?;
-        self.has_own_events()?;
         let stream = reader.stream();
-        let bounds = self.inner().stores.log.bounds(&stream).await?;
-        let (start, end) = bounds.map_or((0, 0), |bounds| (bounds.start, bounds.end));
+        let Bounds { start, end } = self.kept(&stream).await?;
         let mut at = match from {
             From::Earliest => start,
             From::Latest => end,
@@ -160,7 +161,7 @@ impl Hub {
             if page.count > 0 || at < page.end || !self.wait_for_more(reader, at, deadline).await? {
                 break;
             }
-            page.end = self.inner().stores.log.bounds(&stream).await?.map_or(at, |bounds| bounds.end);
+            page.end = self.kept(&stream).await?.end.max(at);
         }
         self.check(reader)?;
         let leaf = self.record(self.read_leaf(reader, page.offsets(), page.count, classes)).await?;
@@ -210,13 +211,12 @@ impl Hub {
 
     /// Waits until there is more, the deadline passes (false), or the right to read ends (an error).
     pub(crate) async fn wait_for_more(&self, reader: &Reader, at: u64, deadline: tokio::time::Instant) -> Result<bool> {
-        let stream = reader.stream();
         let mut changes = self.inner().authority.changes();
         loop {
             self.check(reader)?;
             let until_expiry = Duration::from_secs(1);
             tokio::select! {
-                end = self.inner().stores.log.wait(&stream, at) => { end?; return Ok(true); }
+                more = self.more(reader, at) => { more?; return Ok(true); }
                 () = tokio::time::sleep_until(deadline) => return Ok(false),
                 changed = changes.changed() => if changed.is_err() { return Ok(false); },
                 () = tokio::time::sleep(until_expiry) => {}
@@ -236,32 +236,35 @@ impl Hub {
         let stream = reader.stream();
         let (max_events, mut bytes, mut scanned) = (limits.max_events.clamp(1, MAX_EVENTS), 0, 0);
         while at < page.end && page.count < max_events && bytes < limits.max_bytes.max(1) && scanned < MAX_SCAN {
-            // Who reads on stands at the start of a batch. If that is rendered already, the log need not be asked.
+            // Who reads on stands at the start of a batch. If that is rendered already, our own log need not be asked.
             if let Some(rendered) = self.lines_before(reader, at) {
                 scanned += rendered.lines.len();
                 at = page.take(&rendered, at, max_events, &mut bytes, classes);
                 continue;
             }
-            let want = limits.max_bytes.clamp(64 << 10, 4 << 20);
-            let batches = match self.inner().stores.log.read(&stream, at, want).await {
-                Ok(batches) => batches,
-                // Retention was faster than this reader.
-                Err(tradelane_storage::StorageError::Truncated { start, .. }) => {
+            let want = limits.max_bytes.min(max_events as usize * LARGE_EVENT).clamp(64 << 10, 4 << 20);
+            let found = match self.found(&stream, at, want).await? {
+                Ok(found) => found,
+                Err(start) => {
                     at = start;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
             };
-            if batches.is_empty() {
+            if found.next <= at {
                 break;
             }
-            for stored in batches {
-                if page.count >= max_events || (bytes >= limits.max_bytes.max(1) && page.count > 0) {
+            scanned += found.bytes;
+            let mut is_full = false;
+            for index in 0..found.batches.len() {
+                is_full = page.count >= max_events || (bytes >= limits.max_bytes.max(1) && page.count > 0);
+                if is_full {
                     break;
                 }
-                scanned += stored.payload.len();
-                let rendered = self.lines(reader, &stored).await?;
+                let Some(rendered) = self.lines(reader, &found, index, at).await? else { break };
                 at = page.take(&rendered, at, max_events, &mut bytes, classes);
+            }
+            if !is_full && page.count < max_events {
+                at = at.max(found.next);
             }
         }
         Ok(at)
@@ -269,24 +272,22 @@ impl Hub {
 
     /// Some batches from `at` on as the reader sees them, and where to go on, if there is more.
     pub(crate) async fn chunks(&self, reader: &Reader, at: u64) -> Result<(Vec<Chunk>, Option<u64>)> {
-        self.has_own_events()?;
         let stream = reader.stream();
-        let Some(bounds) = self.inner().stores.log.bounds(&stream).await? else { return Ok((Vec::new(), None)) };
+        let bounds = self.kept(&stream).await?;
         let at = at.max(bounds.start);
         if at >= bounds.end {
             return Ok((Vec::new(), None));
         }
-        let batches = match self.inner().stores.log.read(&stream, at, 1 << 20).await {
-            Ok(batches) => batches,
-            Err(tradelane_storage::StorageError::Truncated { start, .. }) => return Ok((Vec::new(), Some(start))),
-            Err(error) => return Err(error.into()),
+        let found = match self.found(&stream, at, 1 << 20).await? {
+            Ok(found) => found,
+            Err(start) => return Ok((Vec::new(), Some(start))),
         };
-        let mut chunks = Vec::with_capacity(batches.len());
-        for stored in &batches {
-            let batch = self.lines(reader, stored).await?;
-            let events = 0..batch.events.len();
+        let mut chunks = Vec::with_capacity(found.batches.len());
+        for index in 0..found.batches.len() {
+            let Some(batch) = self.lines(reader, &found, index, at).await? else { break };
+            let events = batch.events.partition_point(|event| event.offset < at)..batch.events.len();
             chunks.push(Chunk { batch, events });
         }
-        Ok((chunks, batches.last().map(StoredBatch::end_offset)))
+        Ok((chunks, Some(found.next).filter(|next| *next > at)))
     }
 }

@@ -44,5 +44,6 @@ pub fn served() -> Vec<(i16, &'static str, bool, bool)> {
 }
 
 pub use config::{KafkaConfig, KafkaLimits, Rate, Transport};
+pub use engine::ClusterTopics;
 pub use engine::config::{Login, LoginMechanism, Password, UpstreamConfig};
 pub use serve::{Observer, ServeError, Server};

@@ -329,7 +329,7 @@ impl Config {
         if !self.kafka.enabled && self.kafka.engine == kafka::Engine::Kafka {
             return no(
                 "kafka.enabled",
-                "must be true for `kafka.engine = \"kafka\"`: records are reached by Kafka clients only",
+                "must be true for `kafka.engine = \"kafka\"`: it is the listener that stands in front of the cluster",
             );
         }
         if !self.storage.postgres.is_empty() && !cfg!(feature = "postgres") {

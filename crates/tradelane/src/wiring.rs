@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tradelane_http::{CA_CERTIFICATE, Server};
 use tradelane_hub::{Hub, HubError};
+use tradelane_kafka::ClusterTopics;
 use tradelane_keys::CredentialText;
 
 use crate::certificates::Certificates;
@@ -60,9 +62,14 @@ pub(crate) fn runtime() -> Result<Runtime> {
 /// Opens the stores, recovers them if need be, makes the first operator if there is none, and begins to serve.
 pub(crate) async fn start(config: &Config) -> Result<Started> {
     private_folder(&config.data)?;
-    let opening = match config.has_cluster() {
-        false => Hub::open(config.hub()).await,
-        true => Hub::open_before_cluster(config.hub()).await,
+    let upstream = config.has_cluster().then(|| config.cluster.upstream()).transpose();
+    let upstream = upstream.map_err(|(path, error)| Failure::file(&path, error))?;
+    let opening = match upstream.clone() {
+        None => Hub::open(config.hub()).await,
+        Some(upstream) => {
+            let topics = ClusterTopics::new(upstream).map_err(|error| Failure::failed(format!("Kafka: {error}")))?;
+            Hub::open_before_cluster(config.hub(), Arc::new(topics)).await
+        }
     };
     let (hub, opened) = opening.map_err(refused)?;
     let operator_key = hub.bootstrap().await.map_err(refused)?;
@@ -77,12 +84,9 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
     let mut certificates = Certificates(server.acceptor().into_iter().collect());
     let mut kafka = None;
     if let Some(listener) = config.kafka() {
-        let listener = match config.has_cluster() {
-            false => tradelane_kafka::Server::bind(listener, hub.clone()).await,
-            true => {
-                let upstream = config.cluster.upstream().map_err(|(path, error)| Failure::file(&path, error))?;
-                tradelane_kafka::Server::in_front_of(upstream, listener, hub.clone()).await
-            }
+        let listener = match upstream {
+            None => tradelane_kafka::Server::bind(listener, hub.clone()).await,
+            Some(upstream) => tradelane_kafka::Server::in_front_of(upstream, listener, hub.clone()).await,
         };
         let listener = listener.map_err(|error| Failure::failed(format!("Kafka: {error}")))?;
         kafka = listener.local_addr().ok();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use tradelane_encodings::Tree;
 use tradelane_model::{Class, Timestamp, codes};
-use tradelane_records::{Batch, BatchHead, Decompressor};
+use tradelane_records::{Batch, BatchHead};
 use tradelane_registry::wire;
 use tradelane_seal::{ClassSet, Codec, Encoding, Header, OpenedEvent, Scratch, View, Withheld};
 use tradelane_storage::StoredBatch;
@@ -19,6 +19,7 @@ use super::Reader;
 use super::rendered::{ByBytes, Kept, LINE_END, RenderKey, RenderedBatch, RenderedEvent, RenderedRecords};
 use crate::Hub;
 use crate::batch::{self, BatchWriter, Record};
+use crate::elsewhere::{Found, FoundBatch};
 use crate::envelope::{EnvelopeView, KeyAndHeaders};
 use crate::error::Result;
 use crate::evolve::Down;
@@ -28,34 +29,62 @@ use crate::keyring::NotingKeys;
 impl Hub {
     /// The batch that begins at `at` as lines, if it was rendered for an equal view before.
     pub(super) fn lines_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedBatch>> {
-        self.found(&self.inner().rendered.lines, reader, at)
+        self.rendered_before(&self.inner().rendered.lines, reader, at, 0)
     }
 
     /// The batch that begins at `at` as records, if it was rendered for an equal view before.
     pub(crate) fn records_before(&self, reader: &Reader, at: u64) -> Option<Arc<RenderedRecords>> {
-        self.found(&self.inner().rendered.records, reader, at)
+        self.rendered_before(&self.inner().rendered.records, reader, at, 0)
     }
 
-    fn found<T>(&self, cache: &Kept<T>, reader: &Reader, at: u64) -> Option<Arc<T>>
+    pub(super) fn rendered_before<T>(&self, cache: &Kept<T>, reader: &Reader, at: u64, checksum: u32) -> Option<Arc<T>>
     where
         ByBytes: Weighter<RenderKey, Arc<T>>,
     {
-        let rendered = cache.get(&reusable(reader, at, 0)?)?;
+        let rendered = cache.get(&reusable(reader, at, checksum)?)?;
         add(&self.inner().counters.batches_reused, 1);
         Some(rendered)
     }
 
-    /// The batch as the reader's view shows it, as lines.
-    pub(super) async fn lines(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedBatch>> {
-        if let Some(rendered) = self.lines_before(reader, stored.base_offset) {
-            return Ok(rendered);
-        }
+    /// The batch that was found in that place, as the reader's view shows it, as lines; `at` is where the reader stands.
+    pub(super) async fn lines(
+        &self,
+        reader: &Reader,
+        found: &Found,
+        index: usize,
+        at: u64,
+    ) -> Result<Option<Arc<RenderedBatch>>> {
+        let rendered = match found.batches.get(index) {
+            None => return Ok(None),
+            Some(FoundBatch::Own(stored)) => {
+                if let Some(rendered) = self.lines_before(reader, stored.base_offset) {
+                    return Ok(Some(rendered));
+                }
+                let records = batch::records(&stored.payload)?;
+                self.lines_from(reader, &Source::of(stored), &records).await
+            }
+            Some(FoundBatch::Clusters(bytes)) => {
+                let after = match found.batches.get(index + 1) {
+                    Some(FoundBatch::Clusters(after)) => Some(after),
+                    _ => None,
+                };
+                let place = batch::place_of(bytes, at, after);
+                self.cluster_lines(reader, bytes, place.start..place.end.min(found.next)).await
+            }
+        };
+        rendered.map(Some)
+    }
+
+    pub(super) async fn lines_from(
+        &self,
+        reader: &Reader,
+        source: &Source,
+        records: &[Record<'_>],
+    ) -> Result<Arc<RenderedBatch>> {
         let begun = self.inner().rendered.generation();
-        let records = batch::records(&stored.payload)?;
-        let (lines, events, done) = self.render::<LinesFrame>(reader, &Source::of(stored), &records).await?;
-        let rendered = RenderedBatch { end: stored.end_offset(), lines, events, classes: done.classes };
-        let rendered = Arc::new(rendered);
-        if let Some(key) = reusable(reader, stored.base_offset, 0).filter(|_| done.is_whole) {
+        let (lines, events, done) = self.render::<LinesFrame>(reader, source, records).await?;
+        let rendered = Arc::new(RenderedBatch { end: source.end(), lines, events, classes: done.classes });
+        if let Some(key) = reusable(reader, source.base_offset, source.checksum).filter(|_| done.is_whole) {
             let cache = &self.inner().rendered;
             cache.keep(&cache.lines, key, rendered.clone(), begun);
         }
@@ -71,30 +100,7 @@ impl Hub {
         self.records_from(reader, &Source::of(stored), &records).await
     }
 
-    /// The batch that a cluster stored, if it was rendered for an equal view before. It is known by its place and its checksum,
-    /// which was found right then and is not worked out again.
-    pub(crate) fn cluster_records_before(&self, reader: &Reader, stored: &[u8]) -> Option<Arc<RenderedRecords>> {
-        let (at, checksum) = batch::known_by(stored)?;
-        let rendered = self.inner().rendered.records.get(&reusable(reader, at, checksum)?)?;
-        add(&self.inner().counters.batches_reused, 1);
-        Some(rendered)
-    }
-
-    /// A batch that a cluster stored, as the reader's view shows it.
-    pub(crate) async fn cluster_records(
-        &self,
-        reader: &Reader,
-        stored: &Batch<'_>,
-    ) -> Result<Result<Arc<RenderedRecords>>> {
-        let source = Source::of_cluster(stored);
-        let mut scratch = Decompressor::new();
-        match batch::cluster_records(stored, &mut scratch) {
-            Ok(records) => self.records_from(reader, &source, &records).await.map(Ok),
-            Err(unreadable) => Ok(Err(unreadable)),
-        }
-    }
-
-    async fn records_from(
+    pub(super) async fn records_from(
         &self,
         reader: &Reader,
         source: &Source,
@@ -102,7 +108,7 @@ impl Hub {
     ) -> Result<Arc<RenderedRecords>> {
         let begun = self.inner().rendered.generation();
         let (bytes, (count, offsets), done) = self.render::<RecordsFrame>(reader, source, records).await?;
-        let (end, classes) = (source.base_offset + u64::from(source.covers), done.classes);
+        let (end, classes) = (source.end(), done.classes);
         let rendered = Arc::new(RenderedRecords { offsets, end, count, bytes, classes });
         if let Some(key) = reusable(reader, source.base_offset, source.checksum).filter(|_| done.is_whole) {
             let cache = &self.inner().rendered;
@@ -194,8 +200,8 @@ impl Hub {
 }
 
 /// Where a batch comes from, and what stays of its frame.
-struct Source {
-    base_offset: u64,
+pub(super) struct Source {
+    pub(super) base_offset: u64,
     /// How many offsets it covers.
     covers: u32,
     records: usize,
@@ -203,7 +209,9 @@ struct Source {
     /// When it was taken.
     time: Timestamp,
     /// 0 for our own log, which never changes a batch.
-    checksum: u32,
+    pub(super) checksum: u32,
+    /// Do its records have times of their own, which say better when they were taken?
+    has_times: bool,
     head: BatchHead,
 }
 
@@ -216,12 +224,13 @@ impl Source {
             bytes: stored.payload.len(),
             time: stored.timestamp,
             checksum: 0,
+            has_times: false,
             head: batch::head(stored.base_offset, stored.timestamp),
         }
     }
 
     /// A cluster's batch keeps everything that its broker and its producer said of it.
-    fn of_cluster(stored: &Batch<'_>) -> Self {
+    pub(super) fn of_cluster(stored: &Batch<'_>) -> Self {
         Self {
             base_offset: stored.base_offset().unsigned_abs(),
             covers: stored.last_offset_delta().unsigned_abs() + 1,
@@ -229,8 +238,14 @@ impl Source {
             bytes: stored.bytes().len(),
             time: Timestamp(stored.max_timestamp().saturating_mul(1_000)),
             checksum: stored.checksum(),
+            has_times: true,
             head: BatchHead::of(stored),
         }
+    }
+
+    /// The offset after it.
+    fn end(&self) -> u64 {
+        self.base_offset + u64::from(self.covers)
     }
 }
 
@@ -448,6 +463,7 @@ struct LinesFrame;
 struct Lines<'o> {
     bytes: &'o mut Vec<u8>,
     events: Vec<RenderedEvent>,
+    has_times: bool,
     time: Timestamp,
     time_text: String,
 }
@@ -459,7 +475,7 @@ impl Frame for LinesFrame {
 
     fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Lines<'o> {
         let events = Vec::with_capacity(source.records);
-        Lines { bytes, events, time: source.time, time_text: source.time.to_string() }
+        Lines { bytes, events, has_times: source.has_times, time: source.time, time_text: source.time.to_string() }
     }
 
     fn end(output: Lines<'_>, _: &Source) -> Result<Self::Index> {
@@ -473,6 +489,10 @@ impl Output for Lines<'_> {
         place: Place<'_>,
         render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
     ) -> Result<std::result::Result<ClassSet, Withheld>> {
+        let time = Timestamp(place.record.time.saturating_mul(1_000));
+        if self.has_times && time != self.time {
+            (self.time, self.time_text) = (time, time.to_string());
+        }
         let line_start = self.bytes.len();
         write_head(self.bytes, place.offset, &self.time_text);
         let event_start = self.bytes.len();

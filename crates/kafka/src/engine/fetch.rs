@@ -246,7 +246,7 @@ impl Shown {
 }
 
 /// Cuts records into batches; one that is not whole, at the end, is left out.
-fn whole_batches(records: &Bytes) -> Vec<Bytes> {
+pub(super) fn whole_batches(records: &Bytes) -> Vec<Bytes> {
     let mut batches = Vec::new();
     let mut rest = records.clone();
     while let Some(length) = rest.get(8..).and_then(|bytes| bytes.first_chunk::<4>()) {

@@ -4,12 +4,13 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DescribeClusterRequest, MetadataRequest, MetadataResponse, TopicName,
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, DescribeClusterRequest, MetadataRequest, MetadataResponse,
+    TopicName,
 };
 use tradelane_hub::Topic;
 use uuid::Uuid;
 
-use super::cluster::METADATA;
+use super::cluster::{Cluster, METADATA};
 use super::{Failed, Passing};
 use crate::apis::topics;
 use crate::codes;
@@ -18,11 +19,39 @@ use crate::wire::{Rope, text};
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const NOBODY: BrokerId = BrokerId(-1);
 /// The version of CreateTopics in which a topic is made.
-const CREATE_TOPICS: i16 = 5;
+pub(super) const CREATE_TOPICS: i16 = 5;
 
 /// The largest batch that a topic takes. A sealed record has some 200 bytes more than it came with, so that batches of small
 /// records would not fit where they fitted before.
 const LARGEST: &str = "16777216";
+
+/// Asks for the topics of products, each with so many partitions.
+pub(super) fn creation<'a>(
+    cluster: &Cluster,
+    products: impl IntoIterator<Item = (&'a str, u32)>,
+) -> CreateTopicsRequest {
+    let topic = |(product, partitions): (&str, u32)| {
+        CreatableTopic::default()
+            .with_name(cluster.names.topic(product))
+            .with_num_partitions(i32::try_from(partitions).unwrap_or(1))
+            .with_replication_factor(cluster.config.replication_factor)
+            .with_configs(vec![
+                CreatableTopicConfig::default().with_name(text("max.message.bytes")).with_value(Some(text(LARGEST))),
+            ])
+    };
+    let topics = products.into_iter().map(topic).collect();
+    CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(10_000)
+}
+
+/// Says which topics were not made.
+pub(super) fn made(answer: &CreateTopicsResponse) {
+    /// Somebody else was first.
+    const TOPIC_ALREADY_EXISTS: i16 = 36;
+    for topic in answer.topics.iter().filter(|topic| !matches!(topic.error_code, 0 | TOPIC_ALREADY_EXISTS)) {
+        let (name, error) = (topic.name.as_str(), topic.error_code);
+        tracing::warn!(target: "tradelane::kafka", topic = name, error, "the cluster does not make a topic");
+    }
+}
 
 impl Passing<'_> {
     pub(super) async fn metadata(&mut self) -> Result<Rope, Failed> {
@@ -128,26 +157,8 @@ impl Passing<'_> {
         if missing.is_empty() || !config.create_topics {
             return Ok(());
         }
-        let topic = |topic: &&Topic| {
-            CreatableTopic::default()
-                .with_name(self.way.cluster.names.topic(topic.product.as_str()))
-                .with_num_partitions(i32::try_from(topic.partitions).unwrap_or(1))
-                .with_replication_factor(config.replication_factor)
-                .with_configs(vec![
-                    CreatableTopicConfig::default()
-                        .with_name(text("max.message.bytes"))
-                        .with_value(Some(text(LARGEST))),
-                ])
-        };
-        let request =
-            CreateTopicsRequest::default().with_topics(missing.iter().map(topic).collect()).with_timeout_ms(10_000);
-        let answer = self.call_in(CREATE_TOPICS, &request).await?;
-        /// Somebody else was first.
-        const TOPIC_ALREADY_EXISTS: i16 = 36;
-        for topic in answer.topics.iter().filter(|topic| !matches!(topic.error_code, 0 | TOPIC_ALREADY_EXISTS)) {
-            let (name, error) = (topic.name.as_str(), topic.error_code);
-            tracing::warn!(target: "tradelane::kafka", topic = name, error, "the cluster does not make a topic");
-        }
+        let topics = missing.iter().map(|topic| (topic.product.as_str(), topic.partitions));
+        made(&self.call_in(CREATE_TOPICS, &creation(&self.way.cluster, topics)).await?);
         Ok(())
     }
 

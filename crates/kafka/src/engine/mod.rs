@@ -18,6 +18,7 @@ mod names;
 mod offsets;
 mod produce;
 mod subscription;
+mod topics;
 mod transactions;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::Mutex;
 
 pub(crate) use cluster::Cluster;
+pub use topics::ClusterTopics;
 
 use crate::apis::{self, Answer, Ask, Quiet};
 use crate::flight::Turn;
