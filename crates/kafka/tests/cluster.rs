@@ -3,6 +3,8 @@
 
 #[path = "cluster/compressed.rs"]
 mod compressed;
+#[path = "cluster/events.rs"]
+mod events;
 mod support;
 
 use std::path::Path;
@@ -17,9 +19,9 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, ApiVersionsRequest, BrokerId, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, InitProducerIdResponse, ListGroupsRequest, MetadataRequest, MetadataResponse,
-    ProduceRequest, ProducerId, TransactionalId,
+    AddPartitionsToTxnRequest, ApiVersionsRequest, BrokerId, EndTxnRequest, FetchRequest, InitProducerIdRequest,
+    InitProducerIdResponse, ListGroupsRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProducerId,
+    TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use support::{Client, SECRET, TOPIC, World, batch, order, topic};
@@ -274,15 +276,7 @@ async fn owner_of(world: &World) -> Client {
 
 async fn transactions_are_the_clusters_own(world: &World) {
     let mut owner = world.node("acme.wms", 0).await;
-    let find = FindCoordinatorRequest::default().with_key_type(1).with_coordinator_keys(vec!["tx".into()]);
-    let mut found = owner.ask(4, &find).await;
-    for _ in 0..100 {
-        if found.coordinators[0].error_code == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        found = owner.ask(4, &find).await;
-    }
+    let found = events::await_coordinator(&mut owner).await;
     let coordinator = &found.coordinators[0];
     assert_eq!((coordinator.key.as_str(), coordinator.port), ("tx", i32::from(world.ports[&0])));
     let begin =
@@ -313,11 +307,16 @@ async fn transactions_are_the_clusters_own(world: &World) {
 }
 
 async fn transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: i32, value: &str, commit: bool) {
+    in_transaction(owner, who, epoch, sequence, value).await;
+    end_transaction(owner, "tx", who, epoch, commit).await;
+}
+
+/// Begins one.
+async fn in_transaction(owner: &mut Client, who: ProducerId, epoch: i16, sequence: i32, value: &str) {
     add_to_transaction(owner, "tx", who, epoch, 1).await;
     let records = support::batch_in_transaction(&[value.to_owned()], (who.0, epoch, sequence));
     let stored = produce(owner, produce_request(1, records, Some("tx"))).await;
     assert_eq!(stored.error_code, 0, "{:?}", stored.error_message);
-    end_transaction(owner, "tx", who, epoch, commit).await;
 }
 
 async fn add_to_transaction(owner: &mut Client, name: &str, who: ProducerId, epoch: i16, partition: i32) {

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tradelane_hub::{Caller, Hub, HubConfig, NewCredential, Presented, SystemClock};
-use tradelane_kafka::{KafkaConfig, KafkaLimits, Server, Transport, UpstreamConfig};
+use tradelane_hub::{Caller, ClusterLog, Hub, HubConfig, NewCredential, Presented, SystemClock};
+use tradelane_kafka::{ClusterTopics, KafkaConfig, KafkaLimits, Server, Transport, UpstreamConfig};
 use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchBuilder, BatchHead, HeaderSource};
 
@@ -116,10 +116,20 @@ impl World {
 
     /// In front of a cluster, at addresses that real clients find.
     pub async fn in_front_of(upstream: UpstreamConfig) -> Self {
-        Self::start(|_| {}, Some(upstream)).await
+        let topics = Arc::new(ClusterTopics::new(upstream.clone()).unwrap());
+        Self::with_events(upstream, topics).await
     }
 
-    async fn start(change: impl FnOnce(&mut KafkaLimits), upstream: Option<UpstreamConfig>) -> Self {
+    /// The same, whose own events go that way.
+    pub async fn with_events(upstream: UpstreamConfig, events: Arc<dyn ClusterLog>) -> Self {
+        Self::start(|_| {}, Some((upstream, events))).await
+    }
+
+    async fn start(
+        change: impl FnOnce(&mut KafkaLimits),
+        cluster: Option<(UpstreamConfig, Arc<dyn ClusterLog>)>,
+    ) -> Self {
+        let (upstream, events) = cluster.unzip();
         let directory = tempfile::Builder::new().prefix("tradelane-").tempdir().unwrap();
         let config = HubConfig {
             data: directory.path().join("data"),
@@ -131,7 +141,10 @@ impl World {
             render_cache: 8 << 20,
             postgres: None,
         };
-        let (hub, _) = Hub::open(config).await.unwrap();
+        let (hub, _) = match events {
+            None => Hub::open(config).await.unwrap(),
+            Some(events) => Hub::open_before_cluster(config, events).await.unwrap(),
+        };
         let key = hub.bootstrap().await.unwrap().unwrap();
         let operator = hub.authenticate(Presented::ApiKey(key.expose())).unwrap();
         hub.apply(&operator, &[("network.yaml".into(), NETWORK.into())], false).await.unwrap();
