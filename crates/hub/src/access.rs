@@ -2,7 +2,7 @@
 
 use tradelane_model::grant::{Conditions, Grant, GrantState};
 use tradelane_model::journal::Change;
-use tradelane_model::{GrantId, Model, ProductId, codes};
+use tradelane_model::{GrantId, Model, ProductId, TopicName, codes};
 
 use crate::Hub;
 use crate::audit_trail::{CHANGE, LIST, hub_leaf};
@@ -20,6 +20,8 @@ pub struct AccessRequest {
     pub purpose: String,
     /// A word to the owner; kept as the grant's terms until the owner writes them.
     pub note: String,
+    /// The Kafka topic under which to find it; none: as the owner decides.
+    pub topic: Option<TopicName>,
 }
 
 /// The most characters of a note or reason.
@@ -40,7 +42,11 @@ impl Hub {
                 product: request.product.clone(),
                 consumer: caller.organization.id.clone(),
                 purpose: request.purpose.clone(),
-                conditions: Conditions { terms: request.note.clone(), ..Conditions::default() },
+                conditions: Conditions {
+                    terms: request.note.clone(),
+                    topic: request.topic.clone(),
+                    ..Conditions::default()
+                },
                 status: GrantState::Requested,
                 pseudonym_epoch: 0,
                 pin: None,
@@ -64,7 +70,7 @@ impl Hub {
         self.audited(leaf, grants).await
     }
 
-    /// The owner agrees to a request, or changes a grant.
+    /// The owner agrees to a request, or changes a grant. Where it names no topic, the one that was asked for stays.
     pub async fn approve(&self, caller: &Caller, id: &GrantId, conditions: Conditions) -> Result<Audited<Grant>> {
         let product = self.grant_on_own_product(caller, id)?.product.clone();
         views::check_conditions(&self.model(), &product, &conditions)?;
@@ -74,7 +80,8 @@ impl Hub {
                 return Err(ended());
             }
             let status = GrantState::Active { by: caller.principal.id.clone(), at };
-            Ok(Grant { conditions: conditions.clone(), status, ..old.clone() })
+            let topic = conditions.topic.clone().or_else(|| old.conditions.topic.clone());
+            Ok(Grant { conditions: Conditions { topic, ..conditions.clone() }, status, ..old.clone() })
         })
         .await
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tradelane_audit::Leaf;
 use tradelane_model::grant::GrantState;
 use tradelane_model::product::Format;
-use tradelane_model::{Class, ContractId, Model, OrgId, Product, ProductId, ViewSpec};
+use tradelane_model::{Class, ContractId, Model, OrgId, Product, ProductId, TopicName, ViewSpec};
 
 use crate::Hub;
 use crate::audit_trail::{CATALOG, hub_leaf};
@@ -59,6 +59,9 @@ pub struct CatalogEntry {
     pub fields: Vec<CatalogField>,
     /// `owner`, `granted`, `requested` or `none`.
     pub access: &'static str,
+    /// The Kafka topic to subscribe or publish to; none if it is none for the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicName>,
     /// What the caller is told of a version that it reads and that ends.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
@@ -157,6 +160,7 @@ impl Hub {
             partitions: product.partitions,
             fields,
             access: self.access_of(model, caller, product),
+            topic: self.topic(caller, &product.id).map(|topic| topic.name),
             notices: self.notices_on(model, caller, product),
         })
     }

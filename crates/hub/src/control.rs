@@ -120,6 +120,7 @@ fn apply_all(model: &mut Model, by: &PrincipalId, at: Timestamp, changes: Vec<Ch
 pub(crate) fn misfit(misfit: Misfit) -> HubError {
     let code = match &misfit {
         Misfit::Missing { .. } | Misfit::InUse { .. } | Misfit::Fixed { .. } => codes::CONFLICT,
+        Misfit::Topic(_) => codes::TOPIC_TAKEN,
         Misfit::Contract(_) => codes::CONTRACT_INVALID,
         Misfit::Invalid(_) => codes::MANIFEST_INVALID,
     };

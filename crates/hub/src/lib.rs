@@ -8,7 +8,7 @@
 //! |---|---|
 //! | everyone | [`authenticate`], [`catalog`], [`audit_trail`] |
 //! | publishers | [`publish`], [`records`], [`capture`] |
-//! | consumers | [`read`], [`records`], [`query`], [`access`] |
+//! | consumers | [`read`], [`records`], [`topics`], [`query`], [`access`] |
 //! | data owners | [`apply`], [`evolve`], [`registry`], [`access`], [`explain`], [`quarantine`], [`detokenize`] |
 //! | administrators | [`credential`], [`apply`] |
 //! | privacy officers | [`erase`] |
@@ -45,6 +45,7 @@ pub mod read;
 pub mod records;
 pub mod registry;
 pub mod retention;
+pub mod topics;
 mod views;
 
 pub use access::AccessRequest;
@@ -61,6 +62,7 @@ pub use publish::{Body, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};
 pub use records::{
     FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, RenderedPage, SealOutcome,
-    SealedRecords, StoredRecords, Topic,
+    SealedRecords, StoredRecords,
 };
 pub use registry::{NewSchema, SchemaRecord, SchemaSetting, SchemaSettings, SubjectQuery, WhichVersion};
+pub use topics::Topic;

@@ -29,6 +29,7 @@ use crate::keyring::Keyring;
 use crate::native::Meanings;
 use crate::publish::InFlight;
 use crate::read::RenderCache;
+use crate::topics::TopicIds;
 use crate::views::Views;
 
 /// The organization of those who run the hub.
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) tokens_seen: Cache<[u8; 32], Arc<AccessClaims>>,
     /// Digests of what is sent, so that stored digests say nothing without it.
     pub(crate) dedup_key: MacKey,
+    pub(crate) topic_ids: TopicIds,
     pub(crate) counters: Counters,
 }
 
@@ -148,6 +150,7 @@ impl Hub {
             changing: tokio::sync::Mutex::new(()),
             stores,
             cluster,
+            topic_ids: TopicIds::new(&keyring),
             dedup_key: MacKey::new(keyring.derive(&[b"dedup"]).expose()),
             keyring,
             in_flight: InFlight::default(),

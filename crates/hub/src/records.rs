@@ -5,8 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tradelane_model::grant::GrantState;
-use tradelane_model::{ErrorCode, Product, ProductId, Timestamp, codes};
+use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::Action;
 use tradelane_records::{Batch, BatchBuilder, BatchError, BatchHead, Compression, Decompressor, Limits, Record};
 use tradelane_storage::{Dedup, KeyedState, StorageError};
@@ -25,21 +24,6 @@ const LIMITS: Limits =
     Limits { max_batch_bytes: 16 << 20, max_records: 100_000, max_decompressed: MAX_BODY, max_headers: 1_000 };
 /// The most records of a refused batch that an answer describes.
 const MAX_TOLD: usize = 100;
-
-/// A product as a Kafka client sees it.
-#[derive(Debug, Clone)]
-pub struct Topic {
-    /// The product; its id is the topic's name.
-    pub product: ProductId,
-    /// Its partitions.
-    pub partitions: u32,
-    /// Follows from the name.
-    pub id: [u8; 16],
-    /// May the caller read it?
-    pub readable: bool,
-    /// May the caller publish to it?
-    pub publishable: bool,
-}
 
 /// A batch to publish.
 #[derive(Debug, Clone)]
@@ -150,43 +134,6 @@ pub struct RenderedPage {
 }
 
 impl Hub {
-    /// The topics that exist for this caller.
-    pub fn topics(&self, caller: &Caller) -> Vec<Topic> {
-        self.model().products.values().filter_map(|product| self.topic_of(caller, product)).collect()
-    }
-
-    /// The topic of that product; none if there is none for this caller.
-    pub fn topic(&self, caller: &Caller, product: &ProductId) -> Option<Topic> {
-        self.topic_of(caller, self.model().products.get(product)?)
-    }
-
-    /// Did the caller's organization have a grant for that product which has ended? It knows that there is such a product.
-    pub fn had_topic(&self, caller: &Caller, product: &ProductId) -> bool {
-        let (model, now) = (self.model(), self.now());
-        model.grants_of(&caller.organization.id, product).iter().any(|grant| match grant.status {
-            GrantState::Revoked { .. } => true,
-            GrantState::Active { .. } => !grant.is_live(now),
-            GrantState::Requested | GrantState::Denied { .. } => false,
-        })
-    }
-
-    fn topic_of(&self, caller: &Caller, product: &Arc<Product>) -> Option<Topic> {
-        let own = product.owner == caller.organization.id;
-        let readable = match own {
-            true => self.decide(caller, Act::Read, On::Product(&product.id)).is_ok(),
-            false => {
-                let model = self.model();
-                let grant = model.live_grants(&caller.organization.id, &product.id, self.now()).next().cloned();
-                grant.is_some_and(|grant| self.decide(caller, Act::Read, On::Grant(&grant)).is_ok())
-            }
-        };
-        let publishable = self.decide(caller, Act::Publish, On::Product(&product.id)).is_ok();
-        let digest = tradelane_keys::sha256(product.id.as_str().as_bytes());
-        let [id, _] = *digest.as_chunks::<16>().0 else { return None };
-        let topic = Topic { product: product.id.clone(), partitions: product.partitions, id, readable, publishable };
-        (readable || publishable).then_some(topic)
-    }
-
     /// Is the caller still who it was when it was authenticated? In memory; to be asked before each request of a
     /// connection that stays open.
     pub fn still(&self, caller: &Caller) -> Result<()> {

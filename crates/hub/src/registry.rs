@@ -104,7 +104,7 @@ impl Hub {
         });
         let mut names: Vec<String> = own.map(|(name, _)| name.to_owned()).collect();
         if !query.deleted_only {
-            names.extend(self.viewed(caller).into_iter().map(|(product, _)| model::value_subject(&product)));
+            names.extend(self.viewed(caller).into_iter().map(|(product, _)| self.view_subject(caller, &product)));
         }
         names.retain(|name| name.starts_with(&query.prefix));
         names.sort();
@@ -267,13 +267,14 @@ impl Hub {
         let model = self.model();
         let unknown = || HubError::of(codes::SUBJECT_UNKNOWN);
         let own = &caller.organization.id;
-        match model::product_of(subject).and_then(|id| model.products.get(&id)) {
+        let named = model::topic_of(subject).and_then(|topic| model.product_named(own, topic));
+        match named.and_then(|id| model.products.get(&id)) {
             Some(product) if product.owner == *own => {
                 let sees = self.knows(caller, On::Product(&product.id));
                 if sees { Ok(Sight::Own { product: Some(product.id.clone()) }) } else { Err(unknown()) }
             }
             // A product that the caller must not know of takes no name away from it.
-            Some(product) if subject == model::value_subject(&product.id) => match self.readable(caller, &product.id) {
+            Some(product) if subject.ends_with("-value") => match self.readable(caller, &product.id) {
                 Some(grant) => Ok(Sight::View { product: product.id.clone(), grant }),
                 None => self.free(caller).ok_or_else(unknown),
             },

@@ -26,6 +26,11 @@ pub(crate) const INVALID_RECORD: i16 = 87;
 pub(crate) const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
 pub(crate) const UNKNOWN_TOPIC_ID: i16 = 100;
 
+/// The same code for a request that names topics by their ids: such a topic is unknown by its id.
+pub(crate) fn by_id(code: i16) -> i16 {
+    if code == UNKNOWN_TOPIC_OR_PARTITION { UNKNOWN_TOPIC_ID } else { code }
+}
+
 /// What the hub's refusal is to a Kafka client.
 pub(crate) fn of(error: &HubError) -> i16 {
     of_code(error.code)

@@ -6,7 +6,8 @@
 //! proves that a request is what it claims to be before it is decoded, and `apis` has one handler per API, each a call of
 //! the hub or of the group coordinator.
 //!
-//! Topics are products: a caller's own, and those that it was granted. Nothing else exists, in any API.
+//! Topics are products: a caller's own, and those that it was granted, each under the name and the id that its organization
+//! has for it. Nothing else exists, in any API.
 
 mod apis;
 mod codes;
@@ -16,12 +17,14 @@ mod engine;
 mod flight;
 mod frames;
 mod metrics;
+mod names;
 mod offsets;
 mod producers;
 mod quota;
 mod sasl;
 pub mod serve;
 mod shared;
+mod subscription;
 mod wire;
 
 /// For fuzzing and for tests of what memory is asked for: reads a frame as a connection would, and says whether it is a

@@ -20,50 +20,16 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
     AddPartitionsToTxnRequest, ApiVersionsRequest, BrokerId, EndTxnRequest, FetchRequest, InitProducerIdRequest,
-    InitProducerIdResponse, ListGroupsRequest, MetadataRequest, MetadataResponse, ProduceRequest, ProducerId,
-    TransactionalId,
+    InitProducerIdResponse, ListGroupsRequest, MetadataRequest, ProduceRequest, ProducerId, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
-use support::{Client, SECRET, TOPIC, World, batch, order, topic};
+use support::{Client, SECRET, TOPIC, World, await_topic, batch, order, topic, upstream};
 use tradelane_hub::{NewSchema, Presented};
-use tradelane_kafka::{Login, LoginMechanism, Password, UpstreamConfig};
 use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchesIter, Limits, Part};
 use tradelane_testkit::{Kafka, KafkaSecurity};
 
 const PREFIX: &str = "hub.";
-
-fn upstream(kafka: &Kafka, prefix: &str) -> UpstreamConfig {
-    let (user, password) = kafka.login();
-    UpstreamConfig {
-        bootstrap: kafka.bootstrap().split(',').map(str::to_owned).collect(),
-        authorities: Some(kafka.authority().to_owned()),
-        login: Some(Login {
-            mechanism: LoginMechanism::named("SCRAM-SHA-512").unwrap(),
-            username: user.to_owned(),
-            password: Password::new(password.to_owned()),
-        }),
-        topic_prefix: prefix.to_owned(),
-        create_topics: true,
-        replication_factor: -1,
-        first_node: 0,
-        nodes: 3,
-        first_node_port: 0,
-    }
-}
-
-/// Asks until all partitions of the topic have a leader, as every client does.
-async fn await_topic(client: &mut Client, name: &str) -> MetadataResponse {
-    for _ in 0..100 {
-        let wanted = vec![MetadataRequestTopic::default().with_name(Some(topic(name)))];
-        let answer = client.ask(12, &MetadataRequest::default().with_topics(Some(wanted))).await;
-        if answer.topics[0].error_code == 0 && answer.topics[0].partitions.iter().all(|p| p.leader_id.0 >= 0) {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{name} has no leader")
-}
 
 fn produce_request(partition: i32, records: Bytes, transaction: Option<&str>) -> ProduceRequest {
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));

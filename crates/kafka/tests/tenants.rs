@@ -199,6 +199,23 @@ async fn what_is_another_tenants_is_what_does_not_exist_in_every_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_products_id_is_no_topic_for_who_has_another_name_for_it_in_any_api() {
+    let world = World::new().await;
+    world.grant("near", "supplier-a.orders").await.unwrap();
+    let mut near = world.client("near.app").await;
+    for (_, api, topics, _) in tradelane_kafka::served() {
+        if topics {
+            let own = ask(&mut near, api, TOPIC, "none").await.unwrap();
+            let nobodys = ask(&mut near, api, "acme-nosuch", "none").await.unwrap();
+            assert_eq!(own.replace(TOPIC, "X"), nobodys.replace("acme-nosuch", "X"), "{api}");
+            assert!(!own.contains("supplier-a"), "{api}: {own}");
+            let found = ask(&mut near, api, "supplier-a.orders", "mine").await.unwrap();
+            assert!(!found.contains(TOPIC), "{api}: {found}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_topics_has_what_is_granted_and_ids_do_not_help() {
     let world = World::new().await;
     let mut owner = world.client("acme.owner").await;

@@ -119,6 +119,8 @@ codes! {
         "Wait and retry with the same key and body.";
     CONFLICT "TL-4003" 409 "conflict" "Somebody changed this at the same time, or it is not in a state that allows the change."
         "Read it again and decide anew.";
+    TOPIC_TAKEN "TL-4004" 409 "topic-taken" "The consumer has another topic of that name."
+        "Give `topic` another name; where several grants give one organization the same product, they name the same topic.";
     RATE_LIMITED "TL-5001" 429 "rate-limited" "More requests than your quota allows."
         "Wait as long as Retry-After says.";
     TIMED_OUT "TL-5002" 408 "timed-out" "The request took longer than its limit to arrive or to be answered."
@@ -154,7 +156,7 @@ codes! {
     STORAGE_UNAVAILABLE "TL-7011" 503 "storage-unavailable" "The storage could not be reached or has stopped."
         "Retry with the same Idempotency-Key; the operator's log names the cause.";
     SUBJECT_UNKNOWN "TL-8001" 404 "subject-unknown" "There is no such subject that you may see."
-        "Check the name: PRODUCT-value, PRODUCT-key, or a subject of your own organization.";
+        "Check the name: TOPIC-value, TOPIC-key, or a subject of your own organization.";
     SCHEMA_VERSION_UNKNOWN "TL-8002" 404 "schema-version-unknown" "The subject has no such version."
         "Ask for one that the subject's list of versions names, or for `latest`.";
     SCHEMA_UNKNOWN "TL-8003" 404 "schema-unknown" "There is no such schema that you may see."

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::evolution::Pin;
 use crate::id::{GrantId, OrgId, PrincipalId, ProductId};
 use crate::time::Timestamp;
+use crate::topic::TopicName;
 use crate::view::ViewSpec;
 
 /// Where a grant is in its life: requested -> active -> revoked, or requested -> denied. Expiry is a time, not a state.
@@ -59,6 +60,9 @@ pub struct Conditions {
     /// What the consumer agreed to, in words (transfer, onward sharing, deletion).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub terms: String,
+    /// The Kafka topic under which the consumer finds the product, and it only; none: the product's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicName>,
 }
 
 /// Who may read which product, and how.

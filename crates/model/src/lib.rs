@@ -21,6 +21,7 @@ pub mod registry;
 pub mod shape;
 pub mod state;
 pub mod time;
+pub mod topic;
 pub mod view;
 
 pub use class::Class;
@@ -34,4 +35,5 @@ pub use product::{Compression, Product};
 pub use shape::Shape;
 pub use state::Model;
 pub use time::Timestamp;
+pub use topic::TopicName;
 pub use view::{Action, ViewSpec};

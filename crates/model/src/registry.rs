@@ -380,15 +380,14 @@ impl Registry {
     }
 }
 
-/// The subject of a product's values, by Confluent's `TopicNameStrategy`.
-pub fn value_subject(product: &ProductId) -> String {
-    format!("{product}-value")
+/// The subject of a topic's values, by Confluent's `TopicNameStrategy`. A product's topic is its id for its owner.
+pub fn value_subject(topic: impl std::fmt::Display) -> String {
+    format!("{topic}-value")
 }
 
-/// The product that a subject would belong to by its name.
-pub fn product_of(subject: &str) -> Option<ProductId> {
-    let name = subject.strip_suffix("-value").or_else(|| subject.strip_suffix("-key"))?;
-    name.parse().ok()
+/// The topic that a subject would belong to by its name.
+pub fn topic_of(subject: &str) -> Option<&str> {
+    subject.strip_suffix("-value").or_else(|| subject.strip_suffix("-key")).filter(|topic| !topic.is_empty())
 }
 
 /// Can a subject have this name?
@@ -439,10 +438,10 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_belongs_to_the_product_that_it_is_named_after() {
-        assert_eq!(product_of("acme-stock-value").unwrap().as_str(), "acme-stock");
-        assert_eq!(product_of("acme-stock-key").unwrap().as_str(), "acme-stock");
-        assert!(product_of("common").is_none() && product_of("-value").is_none());
+    fn a_subject_belongs_to_the_topic_that_it_is_named_after() {
+        assert_eq!(topic_of("acme-stock-value"), Some("acme-stock"));
+        assert_eq!(topic_of("acme-stock-key"), Some("acme-stock"));
+        assert!(topic_of("common").is_none() && topic_of("-value").is_none());
         assert!(is_subject("com.acme/Order v1") && !is_subject("") && !is_subject("a\nb"));
     }
 }

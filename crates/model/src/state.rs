@@ -12,6 +12,7 @@ use crate::organization::{Credential, Organization, Principal};
 use crate::product::{Format, MAX_PARTITIONS, Product};
 use crate::registry::Registry;
 use crate::time::Timestamp;
+use crate::topic::TopicName;
 
 /// Why a change does not fit the state that it meets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +47,9 @@ pub enum Misfit {
     /// It is not valid in itself.
     #[error("{0}")]
     Invalid(String),
+    /// A topic's name would mean two things to one organization.
+    #[error("{0}")]
+    Topic(String),
 }
 
 /// The revisions of one contract.
@@ -93,6 +97,11 @@ pub struct Model {
     pub grants: BTreeMap<GrantId, Arc<Grant>>,
     /// Grants by who reads what: found without looking at all of them.
     by_consumer: BTreeMap<(OrgId, ProductId), BTreeSet<GrantId>>,
+    /// Grants that name a topic, by who finds what under that name.
+    pub(crate) by_topic: BTreeMap<(OrgId, TopicName), BTreeSet<GrantId>>,
+    /// Products by when they were made, and how many were.
+    pub(crate) numbers: BTreeMap<ProductId, u64>,
+    made: u64,
     /// Organizations' own Cedar policies.
     pub policies: BTreeMap<OrgId, Arc<str>>,
     /// Named EPCIS queries by organization and name.
@@ -132,6 +141,7 @@ impl Model {
             Change::GrantDeleted(id) => {
                 let grant = self.grants.remove(id).ok_or_else(|| missing("grant", id))?;
                 self.unindex(&grant);
+                self.unindex_topic(&grant);
             }
             Change::PolicyPut { organization, text } => self.put_policy(organization, text)?,
             Change::SubjectErased { organization, .. } => {
@@ -251,6 +261,11 @@ impl Model {
             return Err(Misfit::Fixed { what: format!("the owner or contract of product {}", product.id) });
         }
         self.check_partitions(product, contract)?;
+        if !self.products.contains_key(&product.id) {
+            self.check_product_topic(product)?;
+            self.made += 1;
+            self.numbers.insert(product.id.clone(), self.made);
+        }
         self.products.insert(product.id.clone(), Arc::new(product.clone()));
         Ok(())
     }
@@ -282,7 +297,13 @@ impl Model {
         }
         self.grants.retain(|_, grant| grant.product != *id);
         self.by_consumer.retain(|(_, product), _| product != id);
+        let grants = &self.grants;
+        self.by_topic.retain(|_, ids| {
+            ids.retain(|id| grants.contains_key(id));
+            !ids.is_empty()
+        });
         self.products.remove(id);
+        self.numbers.remove(id);
         Ok(())
     }
 
@@ -301,9 +322,13 @@ impl Model {
         {
             return Err(Misfit::Fixed { what: format!("the product or consumer of grant {}", grant.id) });
         }
+        self.check_topic(grant)?;
         let key = (grant.consumer.clone(), grant.product.clone());
         self.by_consumer.entry(key).or_default().insert(grant.id.clone());
-        self.grants.insert(grant.id.clone(), Arc::new(grant.clone()));
+        if let Some(old) = self.grants.insert(grant.id.clone(), Arc::new(grant.clone())) {
+            self.unindex_topic(&old);
+        }
+        self.index_topic(grant);
         Ok(())
     }
 
@@ -341,6 +366,14 @@ impl Model {
     pub fn grants_of(&self, consumer: &OrgId, product: &ProductId) -> Vec<&Arc<Grant>> {
         let ids = self.by_consumer.get(&(consumer.clone(), product.clone()));
         ids.into_iter().flatten().filter_map(|id| self.grants.get(id)).collect()
+    }
+
+    /// Products that there are grants for that consumer on, whatever their state.
+    pub(crate) fn granted_to<'a>(&'a self, consumer: &'a OrgId) -> impl Iterator<Item = &'a ProductId> {
+        // No id comes before this one.
+        let first = "0".parse().expect("a digit is an id");
+        let all = self.by_consumer.range((consumer.clone(), first)..);
+        all.map(|(key, _)| key).take_while(move |(of, _)| of == consumer).map(|(_, product)| product)
     }
 
     /// Grants of that consumer on that product that may be used now, by id.

@@ -137,6 +137,10 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
         "attributes": { "type": "object", "description": "What the owner asserts of the consumer, as `reader.NAME` in the filter." },
         "expires": { "type": ["string", "null"], "format": "date-time" },
         "terms": text(),
+        "topic": {
+            "type": ["string", "null"], "pattern": "^[a-zA-Z0-9._-]{1,249}$",
+            "description": "The Kafka topic under which the consumer finds the product, and it only; none: the product's id.",
+        },
     });
     put(
         "Conditions",
@@ -188,6 +192,7 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
                 "sla": array(object()),
                 "fields": array(json!({ "type": "object", "required": ["at"], "properties": { "at": text(), "class": text() } })),
                 "access": words(&["owner", "granted", "requested", "none"]),
+                "topic": { "type": "string", "description": "The Kafka topic to subscribe or publish to; missing if it is none for you." },
                 "notices": array(object()),
             }
         }),

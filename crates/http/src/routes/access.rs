@@ -4,6 +4,7 @@ use http::{Method, StatusCode};
 use serde_json::json;
 use tradelane_hub::{AccessRequest, Audited, Result};
 use tradelane_model::grant::Conditions;
+use tradelane_model::topic::InvalidTopic;
 use tradelane_model::{Grant, GrantId};
 
 use super::shapes::{AccessRequestBody, ReasonBody};
@@ -19,7 +20,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
     let request = operation("requestAccess", "Access", "Ask a product's owner for a grant")
         .body("application/json", reference("AccessRequestBody"))
         .answer(201, "The request; its id is the grant's.", "application/json", reference("Grant"))
-        .refuses(409, "There is such a request or grant already.")
+        .refuses(409, "Your organization has another topic of that name.")
         .refuses(422, "The request does not fit the contract.");
     routes.push(governed(Method::POST, "/v1/access-requests", request, request_access));
     let list = operation("listGrants", "Access", "The grants that you use, and those on your products").answer(
@@ -50,7 +51,7 @@ fn decision(id: &'static str, summary: &'static str, body: &str) -> Operation {
     operation(id, "Access", summary)
         .body("application/json", reference(body))
         .answer(200, "The grant as it is now.", "application/json", reference("Grant"))
-        .refuses(409, "The grant is not in a state that allows this.")
+        .refuses(409, "The grant is not in a state that allows this, or the consumer has another topic of that name.")
         .refuses(422, "The conditions cannot be used.")
 }
 
@@ -61,7 +62,9 @@ async fn request_access(ask: Ask) -> Result<Audited<Reply>> {
     if body.purpose.is_empty() || body.purpose.chars().count() > MAX_PURPOSE {
         return Err(wrong("purpose", "one of the contract's purposes, 1 to 200 characters"));
     }
-    let request = AccessRequest { product, purpose: body.purpose, note: body.note };
+    let topic = body.topic.as_deref().map(str::parse).transpose();
+    let topic = topic.map_err(|error: InvalidTopic| wrong("topic", &error.to_string()))?;
+    let request = AccessRequest { product, purpose: body.purpose, note: body.note, topic };
     let grant = ask.hub().request_access(&ask.caller, request).await?;
     Ok(grant.map(|grant| told(StatusCode::CREATED, &grant).location("/v1/grants")))
 }

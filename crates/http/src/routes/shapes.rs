@@ -90,6 +90,10 @@ pub(crate) struct AccessRequestBody {
     #[serde(default)]
     #[schema(max_length = 2000)]
     pub(crate) note: String,
+    /// The Kafka topic under which to find it, and it only; none: as the owner decides, by itself the product's id.
+    #[serde(default)]
+    #[schema(pattern = "^[a-zA-Z0-9._-]{1,249}$")]
+    pub(crate) topic: Option<String>,
 }
 
 /// Why.

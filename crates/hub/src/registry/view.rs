@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 
 use tradelane_model::product::Format;
-use tradelane_model::registry::{self as model, SchemaKind, SchemaText};
+use tradelane_model::registry::{FIRST_VIEW_ID, SchemaKind, SchemaText, value_subject};
 use tradelane_model::{Contract, Grant, ProductId, ViewSpec, codes};
 
 use super::{SchemaRecord, WhichVersion};
@@ -63,8 +63,14 @@ impl Hub {
         };
         let contract = contract.ok_or_else(|| HubError::of(codes::SCHEMA_VERSION_UNKNOWN))?;
         let schema = text_of(contract, &grant.conditions.view)?;
-        let (id, subject) = (id_of(&schema.text), model::value_subject(product));
+        let subject = value_subject(model.topic_of(&grant.consumer, product));
+        let id = id_of(&schema.text);
         Ok(SchemaRecord { id, schema: Arc::new(schema), subject, version })
+    }
+
+    /// The subject of a view's schemas: of the topic under which the caller finds the product.
+    pub(super) fn view_subject(&self, caller: &Caller, product: &ProductId) -> String {
+        value_subject(self.model().topic_of(&caller.organization.id, product))
     }
 
     /// Products of others that the caller reads, each with the grant.
@@ -82,7 +88,7 @@ impl Hub {
         live.find_map(|grant| {
             let revisions = self.revisions(&grant.product).ok()?;
             if id == id_of(EARLIER) && revisions > 1 {
-                let subject = model::value_subject(&grant.product);
+                let subject = value_subject(model.topic_of(&grant.consumer, &grant.product));
                 return Some(SchemaRecord { subject, version: 1, id, schema: Arc::new(earlier()) });
             }
             let mut all = (1..=revisions).rev();
@@ -111,5 +117,5 @@ fn text_of(contract: &Contract, spec: &ViewSpec) -> Result<SchemaText> {
 /// Thirty bits of the schema's digest, above all ids that are registered. A consumer has few views, and only its own count.
 fn id_of(text: &str) -> u32 {
     let [a, b, c, d, ..] = tradelane_keys::sha256(text.as_bytes());
-    model::FIRST_VIEW_ID | (u32::from_be_bytes([a, b, c, d]) >> 2)
+    FIRST_VIEW_ID | (u32::from_be_bytes([a, b, c, d]) >> 2)
 }

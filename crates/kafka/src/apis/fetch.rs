@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
-use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::{FetchRequest, TopicName};
+use kafka_protocol::messages::FetchRequest;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use tokio::time::Instant;
-use tradelane_hub::{Caller, FetchRecords, HubError, Reader};
+use tradelane_hub::{Caller, FetchRecords, Hub, HubError, Reader};
 use tradelane_model::ProductId;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
@@ -21,10 +21,12 @@ use crate::apis::produce::offset;
 use crate::apis::{Answer, Ask, Quiet};
 use crate::codes;
 use crate::quota::Of;
-use crate::shared::{LEADER_EPOCH, Shared};
+use crate::shared::LEADER_EPOCH;
 use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 
+/// From this version on, topics are named by their ids (KIP-516).
+const BY_ID: i16 = 13;
 /// A leader epoch that is not known here.
 const UNKNOWN_LEADER_EPOCH: i16 = 76;
 
@@ -63,7 +65,7 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     let mut asked = Vec::with_capacity(partitions);
     for (at, topic) in request.topics.iter().enumerate() {
         for partition in &topic.partitions {
-            asked.push(begin(ask, at, &topic.topic, partition).await);
+            asked.push(begin(ask, at, topic, partition).await);
         }
     }
     gather(ask, &request, &mut asked).await;
@@ -74,11 +76,11 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     Ok(Answer { rope: Some(rope), end: ended })
 }
 
-async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchPartition) -> Asked {
+async fn begin(ask: &Ask<'_>, topic: usize, named: &FetchTopic, partition: &FetchPartition) -> Asked {
     let mut asked = Asked {
         topic,
         index: partition.partition,
-        product: meant(ask.shared, ask.caller, ask.request.version, name),
+        product: meant(&ask.shared.hub, ask.caller, ask.request.version, named),
         reader: None,
         next: 0,
         most: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
@@ -94,9 +96,9 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
                 asked.reader = Some(reader);
                 codes::NONE
             }
-            Err(error) => ask.refusal(product, &error),
+            Err(error) => named_as(ask.request.version, ask.refusal(product, &error)),
         },
-        _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
+        _ => named_as(ask.request.version, codes::UNKNOWN_TOPIC_OR_PARTITION),
     };
     if asked.error != codes::NONE {
         return asked;
@@ -109,19 +111,21 @@ async fn begin(ask: &Ask<'_>, topic: usize, name: &TopicName, partition: &FetchP
     asked
 }
 
-/// The product of that name. @platformatic/kafka (1.35) writes the text of a topic's id where version 12 has the name;
-/// there is nothing else that it could mean, and it finds no more than its caller may see.
-pub(crate) fn meant(shared: &Shared, caller: &Caller, version: i16, name: &TopicName) -> Option<ProductId> {
-    if version == 12
-        && name.len() == Hyphenated::LENGTH
-        && let Ok(id) = Uuid::parse_str(name)
-    {
-        let topics = shared.hub.topics(caller);
-        if let Some(topic) = topics.into_iter().find(|topic| topic.id == *id.as_bytes()) {
-            return Some(topic.product);
-        }
+/// The product that is asked for, by name or by id. @platformatic/kafka (1.35) writes the text of a topic's id where version
+/// 12 has the name; there is nothing else that it could mean.
+pub(crate) fn meant(hub: &Hub, caller: &Caller, version: i16, topic: &FetchTopic) -> Option<ProductId> {
+    if version >= BY_ID {
+        return hub.product_with_id(caller, topic.topic_id.into_bytes());
     }
-    name.parse().ok()
+    let named = hub.product_named(caller, &topic.topic);
+    let is_id = version == 12 && named.is_none() && topic.topic.len() == Hyphenated::LENGTH;
+    let id = if is_id { Uuid::parse_str(&topic.topic).ok() } else { None };
+    named.or_else(|| hub.product_with_id(caller, id?.into_bytes()))
+}
+
+/// An error in the words of that version.
+pub(crate) fn named_as(version: i16, code: i16) -> i16 {
+    if version >= BY_ID { codes::by_id(code) } else { code }
 }
 
 /// Takes what is there; waits if that is not enough, and takes again.
@@ -217,7 +221,7 @@ fn encode(ask: &Ask<'_>, request: &FetchRequest, asked: &[Asked], code: i16, qui
     let aborted = (request.isolation_level == 1).then_some(&[][..]);
     let mut topics: Vec<FetchedTopic<'_>> = Vec::new();
     if code == codes::NONE {
-        topics.extend(request.topics.iter().map(|topic| FetchedTopic { name: &topic.topic, partitions: Vec::new() }));
+        topics.extend(request.topics.iter().map(FetchedTopic::of));
     }
     for partition in asked {
         let fetched = FetchedPartition {

@@ -2,7 +2,9 @@
 //! records, it is the same.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::fetch_request::FetchTopic;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
+use uuid::Uuid;
 
 use crate::wire::{Request, Rope};
 
@@ -11,8 +13,18 @@ const PARTITION_HEAD: usize = 64;
 
 /// A topic of the answer.
 pub(crate) struct FetchedTopic<'a> {
+    /// Under which it was asked for: before version 13.
     pub(crate) name: &'a str,
+    /// From version 13 on.
+    pub(crate) id: Uuid,
     pub(crate) partitions: Vec<FetchedPartition<'a>>,
+}
+
+impl<'a> FetchedTopic<'a> {
+    /// As it was asked for, with nothing yet.
+    pub(crate) fn of(topic: &'a FetchTopic) -> Self {
+        Self { name: &topic.topic, id: topic.topic_id, partitions: Vec::new() }
+    }
 }
 
 /// What there is of a partition; offsets that are not known are -1.
@@ -30,7 +42,7 @@ pub(crate) struct FetchedPartition<'a> {
     pub(crate) batches: &'a [Bytes],
 }
 
-/// FetchResponse, versions 4 to 12, outside of sessions. `code` is an error of the whole.
+/// FetchResponse, versions 4 to 17, outside of sessions. `code` is an error of the whole.
 pub(crate) fn encode(request: &Request, throttle_ms: i32, code: i16, topics: &[FetchedTopic<'_>]) -> Rope {
     let version = request.version;
     let flexible = request.api.schema.is_flexible(version);
@@ -44,7 +56,10 @@ pub(crate) fn encode(request: &Request, throttle_ms: i32, code: i16, topics: &[F
         }
         out.count(topics.len());
         for topic in topics {
-            out.name(topic.name);
+            match version {
+                13.. => out.now.put_slice(topic.id.as_bytes()),
+                _ => out.name(topic.name),
+            }
             out.count(topic.partitions.len());
             topic.partitions.iter().for_each(|partition| out.partition(version, partition));
             out.tags();

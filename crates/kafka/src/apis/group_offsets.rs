@@ -14,6 +14,8 @@ use kafka_protocol::messages::{
     OffsetFetchResponse, TopicName,
 };
 use tradelane_groups::{FetchedOffset, GroupError, NewOffset, OffsetCommit, OffsetFetch};
+use tradelane_hub::Topic;
+use tradelane_model::ProductId;
 
 use crate::apis::groups::owned;
 use crate::apis::{Ask, Quiet, holder};
@@ -22,10 +24,11 @@ use crate::quota::Of;
 use crate::wire::schema::Malformed;
 use crate::wire::{Rope, text};
 
-/// How many partitions each topic has for the caller; looked up once per request.
+/// The topics that there are for the caller; each looked up once per request. Offsets are kept by products, whatever their
+/// topics are called.
 struct Visible<'a> {
     ask: &'a Ask<'a>,
-    known: HashMap<String, u32>,
+    known: HashMap<String, Option<Topic>>,
 }
 
 impl<'a> Visible<'a> {
@@ -33,13 +36,12 @@ impl<'a> Visible<'a> {
         Self { ask, known: HashMap::new() }
     }
 
-    fn has(&mut self, topic: &str, partition: i32) -> bool {
+    /// The product of the topic of that name, if it has the partition.
+    fn product(&mut self, name: &str, partition: i32) -> Option<&str> {
         let ask = self.ask;
-        let partitions = *self.known.entry(topic.to_owned()).or_insert_with(|| {
-            let topic = topic.parse().ok().and_then(|product| ask.shared.hub.topic(ask.caller, &product));
-            topic.map_or(0, |topic| topic.partitions)
-        });
-        u32::try_from(partition).is_ok_and(|partition| partition < partitions)
+        let topic = self.known.entry(name.to_owned()).or_insert_with(|| ask.topic(name)).as_ref()?;
+        let is_there = u32::try_from(partition).is_ok_and(|partition| partition < topic.partitions);
+        is_there.then_some(topic.product.as_str())
     }
 }
 
@@ -52,15 +54,15 @@ pub(crate) async fn commit(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let exists = visible.has(&topic.name, partition.partition_index);
+            let product = visible.product(&topic.name, partition.partition_index);
             let response = OffsetCommitResponsePartition::default().with_partition_index(partition.partition_index);
-            partitions.push(match exists {
-                true => response,
-                false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
+            partitions.push(match product {
+                Some(_) => response,
+                None => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
             });
-            if exists {
+            if let Some(product) = product {
                 offsets.push(NewOffset {
-                    topic: topic.name.to_string(),
+                    topic: product.to_owned(),
                     partition: partition.partition_index,
                     offset: partition.committed_offset,
                     leader_epoch: partition.committed_leader_epoch,
@@ -121,20 +123,33 @@ pub(crate) async fn fetch(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed
 type OfTopic = (String, Vec<(FetchedOffset, bool)>);
 
 async fn fetched(ask: &Ask<'_>, group: &str, wanted: Option<Vec<(String, i32)>>) -> Result<Vec<OfTopic>, GroupError> {
-    let all = wanted.is_none();
-    let request = OffsetFetch { group: group.to_owned(), wanted };
-    let offsets = ask.shared.groups.fetch(ask.scope(), request).await?;
     let mut visible = Visible::new(ask);
     let mut topics: Vec<OfTopic> = Vec::new();
-    for offset in offsets {
-        let exists = visible.has(&offset.topic, offset.partition);
-        if all && !exists {
-            continue;
+    let mut put = |topic: &str, offset: FetchedOffset, exists: bool| match topics.last_mut() {
+        Some((last, offsets)) if last == topic => offsets.push((offset, exists)),
+        _ => topics.push((topic.to_owned(), vec![(offset, exists)])),
+    };
+    let Some(wanted) = wanted else {
+        let request = OffsetFetch { group: group.to_owned(), wanted: None };
+        for offset in ask.shared.groups.fetch(ask.scope(), request).await? {
+            let product: Option<ProductId> = offset.topic.parse().ok();
+            let topic = product.and_then(|product| ask.shared.hub.topic(ask.caller, &product));
+            let Some(topic) = topic else { continue };
+            if visible.product(topic.name.as_str(), offset.partition).is_some() {
+                put(topic.name.as_str(), offset, true);
+            }
         }
-        match topics.last_mut() {
-            Some((topic, offsets)) if *topic == offset.topic => offsets.push((offset, exists)),
-            _ => topics.push((offset.topic.clone(), vec![(offset, exists)])),
-        }
+        return Ok(topics);
+    };
+    let products: Vec<Option<String>> =
+        wanted.iter().map(|(name, partition)| visible.product(name, *partition).map(str::to_owned)).collect();
+    let known = products.iter().zip(&wanted).filter_map(|(product, (_, at))| Some((product.clone()?, *at)));
+    let request = OffsetFetch { group: group.to_owned(), wanted: Some(known.collect()) };
+    let mut found = ask.shared.groups.fetch(ask.scope(), request).await?.into_iter();
+    for ((name, partition), product) in wanted.into_iter().zip(products) {
+        let nothing = || FetchedOffset { topic: name.clone(), partition, committed: None };
+        let offset = if product.is_some() { found.next() } else { None };
+        put(&name, offset.unwrap_or_else(nothing), product.is_some());
     }
     Ok(topics)
 }
@@ -179,14 +194,14 @@ pub(crate) async fn delete(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let exists = visible.has(&topic.name, partition.partition_index);
+            let product = visible.product(&topic.name, partition.partition_index);
             let response = OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index);
-            partitions.push(match exists {
-                true => response,
-                false => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
+            partitions.push(match product {
+                Some(_) => response,
+                None => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
             });
-            if exists {
-                places.push((topic.name.to_string(), partition.partition_index));
+            if let Some(product) = product {
+                places.push((product.to_owned(), partition.partition_index));
             }
         }
         topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name.clone()).with_partitions(partitions));

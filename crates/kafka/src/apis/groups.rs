@@ -18,7 +18,9 @@ use tradelane_groups::{GroupError, GroupState, Heartbeat, JoinGroup, Joined, Lea
 
 use crate::apis::{Ask, Quiet, holder};
 use crate::codes;
+use crate::names::Names;
 use crate::shared::NODE;
+use crate::subscription::{CONSUMER, Subscriptions};
 use crate::wire::schema::Malformed;
 use crate::wire::{Rope, text};
 
@@ -65,6 +67,11 @@ pub(crate) fn find_coordinator(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malf
 pub(crate) async fn join(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
     let version = ask.request.version;
     let request: JoinGroupRequest = ask.request.decode()?;
+    let of_consumers = request.protocol_type.as_str() == CONSUMER;
+    let names = Names::default();
+    let subscriptions = ask.subscriptions(&names);
+    let said =
+        |metadata: &bytes::Bytes| if of_consumers { kept(&subscriptions.kept(metadata)) } else { kept(metadata) };
     let join = JoinGroup {
         group: request.group_id.to_string(),
         member: request.member_id.to_string(),
@@ -75,7 +82,7 @@ pub(crate) async fn join(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed>
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: request.rebalance_timeout_ms,
         protocol_type: request.protocol_type.to_string(),
-        protocols: request.protocols.into_iter().map(|p| (p.name.to_string(), kept(&p.metadata))).collect(),
+        protocols: request.protocols.into_iter().map(|p| (p.name.to_string(), said(&p.metadata))).collect(),
         reason: owned(request.reason.as_ref()),
         require_known_member: version >= 4,
         can_skip_assignment: version >= 9,
@@ -84,7 +91,7 @@ pub(crate) async fn join(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed>
     let response =
         JoinGroupResponse::default().with_throttle_time_ms(quiet.millis()).with_member_id(text(reply.member));
     let response = match reply.outcome {
-        Ok(joined) => joined_response(response, joined, version),
+        Ok(joined) => joined_response(response, joined, version, &subscriptions),
         Err(error) => {
             response.with_error_code(error.code()).with_generation_id(-1).with_protocol_name(Some(StrBytes::default()))
         }
@@ -92,12 +99,18 @@ pub(crate) async fn join(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed>
     ask.request.reply(&response)
 }
 
-fn joined_response(response: JoinGroupResponse, joined: Joined, version: i16) -> JoinGroupResponse {
+fn joined_response(
+    response: JoinGroupResponse,
+    joined: Joined,
+    version: i16,
+    subscriptions: &Subscriptions<'_>,
+) -> JoinGroupResponse {
+    let of_consumers = joined.protocol_type == CONSUMER;
     let members = joined.members.into_iter().map(|member| {
         JoinGroupResponseMember::default()
             .with_member_id(text(member.member))
             .with_group_instance_id(member.instance.filter(|_| version >= 5).map(text))
-            .with_metadata(member.metadata)
+            .with_metadata(if of_consumers { subscriptions.told(&member.metadata) } else { member.metadata })
     });
     response
         .with_generation_id(joined.generation)
@@ -178,18 +191,22 @@ pub(crate) async fn leave(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed
 
 pub(crate) async fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
     let request: DescribeGroupsRequest = ask.request.decode()?;
+    let names = Names::default();
+    let subscriptions = ask.subscriptions(&names);
     let mut groups = Vec::with_capacity(request.groups.len());
     for group in request.groups {
         let described = DescribedGroup::default().with_group_id(group.clone());
         groups.push(match ask.shared.groups.describe(ask.scope(), &group).await {
             Ok(found) => {
+                let of_consumers = found.protocol_type == CONSUMER;
                 let members = found.members.into_iter().map(|member| {
+                    let said = if of_consumers { subscriptions.told(&member.metadata) } else { member.metadata };
                     DescribedGroupMember::default()
                         .with_member_id(text(member.member))
                         .with_group_instance_id(member.instance.filter(|_| ask.request.version >= 4).map(text))
                         .with_client_id(text(member.client_id))
                         .with_client_host(text(member.client_host))
-                        .with_member_metadata(member.metadata)
+                        .with_member_metadata(said)
                         .with_member_assignment(member.assignment)
                 });
                 described

@@ -18,15 +18,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tradelane_hub::{Caller, HubError};
+use kafka_protocol::messages::TopicName;
+use tradelane_hub::{Caller, HubError, Topic};
 use tradelane_model::{CredentialId, ProductId};
+use uuid::Uuid;
 
 use crate::codes;
+use crate::names::Names;
 use crate::quota::Of;
 use crate::shared::Shared;
+use crate::subscription::Subscriptions;
 use crate::wire::schema::Malformed;
 use crate::wire::table::Key;
-use crate::wire::{Request, Rope};
+use crate::wire::{Request, Rope, text};
 
 /// A request of an authenticated client.
 pub(crate) struct Ask<'a> {
@@ -84,12 +88,36 @@ impl Ask<'_> {
         self.caller.organization().id.as_str()
     }
 
-    /// The topic's product, if that topic exists for the caller and has the partition.
-    fn visible(&self, name: &str, partition: i32) -> Option<ProductId> {
-        let product: ProductId = name.parse().ok()?;
-        let topic = self.shared.hub.topic(self.caller, &product)?;
+    /// The product that the caller's organization finds under that name. Whether it may see it is asked later.
+    pub(crate) fn product(&self, name: &str) -> Option<ProductId> {
+        self.shared.hub.product_named(self.caller, name)
+    }
+
+    /// The same of a request that carries topic ids instead of names.
+    pub(crate) fn product_with_id(&self, id: Uuid) -> Option<ProductId> {
+        self.shared.hub.product_with_id(self.caller, id.into_bytes())
+    }
+
+    /// The topic of that name, if it exists for the caller.
+    pub(crate) fn topic(&self, name: &str) -> Option<Topic> {
+        self.shared.hub.topic(self.caller, &self.product(name)?)
+    }
+
+    /// The same, if it has that partition.
+    fn visible(&self, name: &str, partition: i32) -> Option<Topic> {
         let partition = u32::try_from(partition).ok()?;
-        (partition < topic.partitions).then_some(product)
+        self.topic(name).filter(|topic| partition < topic.partitions)
+    }
+
+    /// What the caller calls a product's topic.
+    pub(crate) fn name_of(&self, product: &ProductId) -> TopicName {
+        let name = self.shared.hub.topic_name(self.caller, product);
+        name.map(|name| TopicName(text(name.as_str()))).unwrap_or_default()
+    }
+
+    /// For what members of groups say.
+    pub(crate) fn subscriptions<'a>(&'a self, names: &'a Names) -> Subscriptions<'a> {
+        Subscriptions { hub: &self.shared.hub, caller: self.caller, names }
     }
 
     /// What a refusal is for the caller.
@@ -98,8 +126,9 @@ impl Ask<'_> {
     }
 
     /// Why there is no such topic for the caller.
-    pub(crate) fn absence(&self, topic: &str) -> i16 {
-        absence(self.shared, self.caller, topic)
+    pub(crate) fn absence(&self, name: &str) -> i16 {
+        self.product(name)
+            .map_or(codes::UNKNOWN_TOPIC_OR_PARTITION, |product| absence(self.shared, self.caller, &product))
     }
 }
 
@@ -109,7 +138,7 @@ pub(crate) fn refusal(shared: &Shared, caller: &Caller, product: &ProductId, err
         codes::TOPIC_AUTHORIZATION_FAILED | codes::UNKNOWN_TOPIC_OR_PARTITION
             if shared.hub.topic(caller, product).is_none() =>
         {
-            absence(shared, caller, product.as_str())
+            absence(shared, caller, product)
         }
         code => code,
     }
@@ -117,10 +146,10 @@ pub(crate) fn refusal(shared: &Shared, caller: &Caller, product: &ProductId, err
 
 /// Why there is no such topic for a caller. Whose grant has ended knows of it, and is told that it may not read it any
 /// more: what has gone missing, clients look for again and again.
-fn absence(shared: &Shared, caller: &Caller, topic: &str) -> i16 {
-    match topic.parse() {
-        Ok(product) if shared.hub.had_topic(caller, &product) => codes::TOPIC_AUTHORIZATION_FAILED,
-        _ => codes::UNKNOWN_TOPIC_OR_PARTITION,
+fn absence(shared: &Shared, caller: &Caller, product: &ProductId) -> i16 {
+    match shared.hub.had_topic(caller, product) {
+        true => codes::TOPIC_AUTHORIZATION_FAILED,
+        false => codes::UNKNOWN_TOPIC_OR_PARTITION,
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn list(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Malfo
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in topic.partitions {
-            let product = topic.name.parse::<ProductId>().ok();
+            let product = ask.product(&topic.name);
             if partition.timestamp == OF_MAX_TIMESTAMP {
                 ask.charge(Of::Requests, SEARCH, quiet);
             }
@@ -129,9 +129,9 @@ pub(crate) async fn for_leader_epoch(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope
             let response =
                 EpochEndOffset::default().with_partition(partition.partition).with_leader_epoch(-1).with_end_offset(-1);
             let index = u32::try_from(partition.partition).unwrap_or(u32::MAX);
-            let end = match topic.topic.parse::<ProductId>() {
-                Err(_) => Err(codes::UNKNOWN_TOPIC_OR_PARTITION),
-                Ok(product) => {
+            let end = match ask.product(&topic.topic) {
+                None => Err(codes::UNKNOWN_TOPIC_OR_PARTITION),
+                Some(product) => {
                     let reader = ask.shared.hub.reader(ask.caller, &product, None).await;
                     let bounds = bounds(ask, &product, index, &reader).await;
                     bounds.map(|bounds| bounds.end).map_err(|error| ask.refusal(&product, &error))

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 
 use bytes::{BufMut, Bytes};
 use futures_util::{FutureExt as _, StreamExt as _};
-use kafka_protocol::messages::produce_request::PartitionProduceData;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use kafka_protocol::protocol::Decodable;
 use tradelane_hub::{HubError, PublishRecords, RecordsOutcome, RefusedRecord};
 use tradelane_model::{ProductId, codes as hub_codes};
@@ -40,9 +40,9 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     let mut work = Vec::new();
     for (topic, data) in request.topic_data.iter().enumerate() {
         for partition in &data.partition_data {
-            let twice = !seen.insert((data.name.clone(), partition.index));
+            let twice = !seen.insert((data.name.clone(), data.topic_id, partition.index));
             let refused = all.or(twice.then_some(codes::INVALID_REQUEST));
-            work.push(one(ask, topic, &data.name, partition, refused).boxed());
+            work.push(one(ask, topic, data, partition, refused).boxed());
         }
     }
     let done: Vec<_> = futures_util::stream::iter(work).buffered(AT_ONCE).collect().await;
@@ -52,8 +52,7 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
         // There is no answer that could tell of a failure: the end of the connection does (as in Kafka).
         return Ok(Answer { rope: None, end: failed });
     }
-    let mut topics: Vec<_> =
-        request.topic_data.into_iter().map(|topic| TopicProduceResponse::default().with_name(topic.name)).collect();
+    let mut topics: Vec<_> = request.topic_data.iter().map(answered).collect();
     for (topic, response) in done {
         if let Some(topic) = topics.get_mut(topic) {
             topic.partition_responses.push(response);
@@ -66,14 +65,14 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
 async fn one(
     ask: &Ask<'_>,
     topic: usize,
-    name: &TopicName,
+    named: &TopicProduceData,
     data: &PartitionProduceData,
     refused: Option<i16>,
 ) -> (usize, PartitionProduceResponse) {
     let response = PartitionProduceResponse::default().with_index(data.index).with_base_offset(-1);
     let response = match refused {
         Some(code) => response.with_error_code(code),
-        None => publish(ask, name, data.index, data.records.clone().unwrap_or_default(), response).await,
+        None => publish(ask, named, data.index, data.records.clone().unwrap_or_default(), response).await,
     };
     (topic, response)
 }
@@ -94,15 +93,33 @@ fn refused_whole(ask: &Ask<'_>, request: &ProduceRequest) -> Option<i16> {
     }
 }
 
+/// From this version on, topics are named by their ids (KIP-516).
+pub(crate) const BY_ID: i16 = 13;
+
+pub(crate) fn by_id(ask: &Ask<'_>) -> bool {
+    ask.request.version >= BY_ID
+}
+
+/// The product that is published to, by name or by id.
+pub(crate) fn meant(ask: &Ask<'_>, topic: &TopicProduceData) -> Option<ProductId> {
+    if by_id(ask) { ask.product_with_id(topic.topic_id) } else { ask.product(&topic.name) }
+}
+
+/// An answer under the name or id that was asked with.
+pub(crate) fn answered(topic: &TopicProduceData) -> TopicProduceResponse {
+    TopicProduceResponse::default().with_name(topic.name.clone()).with_topic_id(topic.topic_id)
+}
+
 async fn publish(
     ask: &Ask<'_>,
-    topic: &TopicName,
+    topic: &TopicProduceData,
     index: i32,
     batch: Bytes,
     response: PartitionProduceResponse,
 ) -> PartitionProduceResponse {
-    let unknown = codes::UNKNOWN_TOPIC_OR_PARTITION;
-    let (Ok(product), Ok(partition)) = (topic.parse::<ProductId>(), u32::try_from(index)) else {
+    let named = |code| if by_id(ask) { codes::by_id(code) } else { code };
+    let unknown = named(codes::UNKNOWN_TOPIC_OR_PARTITION);
+    let (Some(product), Ok(partition)) = (meant(ask, topic), u32::try_from(index)) else {
         return response.with_error_code(unknown);
     };
     let sequence = match Sequence::of(&batch) {
@@ -113,9 +130,9 @@ async fn publish(
                 Ok(in_sequence) => Some(in_sequence),
                 // Only who may publish there hears of sequences.
                 Err(code) => {
-                    return match ask.visible(topic, index) {
-                        Some(_) => response.with_error_code(code),
-                        None => response.with_error_code(unknown),
+                    return match ask.shared.hub.topic(ask.caller, &product) {
+                        Some(topic) if partition < topic.partitions => response.with_error_code(code),
+                        _ => response.with_error_code(unknown),
                     };
                 }
             }
@@ -131,9 +148,9 @@ async fn publish(
             let stored = stored.value();
             response.with_base_offset(offset(stored.base_offset)).with_log_start_offset(offset(stored.start))
         }
-        Ok(RecordsOutcome::Refused(records)) => refused_records(response, &product, records),
+        Ok(RecordsOutcome::Refused(records)) => refused_records(response, &ask.name_of(&product), records),
         Err(error) => {
-            let code = why(ask, &product, &batch, &error);
+            let code = named(why(ask, &product, &batch, &error));
             response.with_error_code(code).with_error_message(message(code, &error))
         }
     }
@@ -141,7 +158,7 @@ async fn publish(
 
 pub(crate) fn refused_records(
     response: PartitionProduceResponse,
-    product: &ProductId,
+    topic: &str,
     records: Vec<RefusedRecord>,
 ) -> PartitionProduceResponse {
     let first = records.first().map(|record| record.message.clone()).unwrap_or_default();
@@ -155,7 +172,7 @@ pub(crate) fn refused_records(
         .with_error_code(codes::INVALID_RECORD)
         .with_record_errors(errors.collect())
         .with_error_message(Some(text(format!(
-            "{count} records do not keep the contract of {product}, so that none of the batch was stored. The first: {first}"
+            "{count} records do not keep the contract of {topic}, so that none of the batch was stored. The first: {first}"
         ))))
 }
 
@@ -176,7 +193,8 @@ fn is_corrupt(batch: &Bytes) -> bool {
 
 /// What does not exist has nothing to say.
 pub(crate) fn message(code: i16, error: &HubError) -> Option<kafka_protocol::protocol::StrBytes> {
-    (code != codes::UNKNOWN_TOPIC_OR_PARTITION).then(|| text(format!("{}: {}", error.code, error.detail)))
+    (!matches!(code, codes::UNKNOWN_TOPIC_OR_PARTITION | codes::UNKNOWN_TOPIC_ID))
+        .then(|| text(format!("{}: {}", error.code, error.detail)))
 }
 
 pub(crate) fn offset(offset: u64) -> i64 {

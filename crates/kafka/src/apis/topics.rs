@@ -44,15 +44,13 @@ pub(crate) fn metadata(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
         ask.shared.hub.topics(ask.caller).iter().map(|topic| described(topic, operations)).collect()
     } else {
         let asked = request.topics.unwrap_or_default();
-        let by_id = asked.iter().any(|topic| topic.name.is_none());
-        let visible = if by_id { ask.shared.hub.topics(ask.caller) } else { Vec::new() };
         let answer = |topic: kafka_protocol::messages::metadata_request::MetadataRequestTopic| match topic.name {
-            Some(name) => match named(ask, &name) {
+            Some(name) => match ask.topic(&name) {
                 Some(topic) => described(&topic, operations),
                 None => MetadataResponseTopic::default().with_error_code(ask.absence(&name)).with_name(Some(name)),
             },
-            None => match visible.iter().find(|known| known.id == *topic.topic_id.as_bytes()) {
-                Some(topic) => described(topic, operations),
+            None => match with_id(ask, topic.topic_id) {
+                Some(topic) => described(&topic, operations),
                 None => MetadataResponseTopic::default()
                     .with_error_code(codes::UNKNOWN_TOPIC_ID)
                     .with_topic_id(topic.topic_id)
@@ -75,8 +73,9 @@ pub(crate) fn metadata(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
     ask.request.reply(&response)
 }
 
-fn named(ask: &Ask<'_>, name: &TopicName) -> Option<Topic> {
-    ask.shared.hub.topic(ask.caller, &name.parse().ok()?)
+/// The topic of that id, if it exists for the caller.
+pub(crate) fn with_id(ask: &Ask<'_>, id: Uuid) -> Option<Topic> {
+    ask.shared.hub.topic(ask.caller, &ask.product_with_id(id)?)
 }
 
 fn described(topic: &Topic, operations: bool) -> MetadataResponseTopic {
@@ -89,7 +88,7 @@ fn described(topic: &Topic, operations: bool) -> MetadataResponseTopic {
             .with_isr_nodes(vec![BrokerId(NODE)])
     };
     let described = MetadataResponseTopic::default()
-        .with_name(Some(TopicName(text(topic.product.as_str()))))
+        .with_name(Some(TopicName(text(topic.name.as_str()))))
         .with_topic_id(Uuid::from_bytes(topic.id))
         .with_partitions((0..topic.partitions).map(partition).collect());
     if operations { described.with_topic_authorized_operations(allowed(topic)) } else { described }
@@ -105,7 +104,7 @@ pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
     let request: DescribeTopicPartitionsRequest = ask.request.decode()?;
     let visible = ask.shared.hub.topics(ask.caller);
     let mut names: Vec<String> = match request.topics.is_empty() {
-        true => visible.iter().map(|topic| topic.product.as_str().to_owned()).collect(),
+        true => visible.iter().map(|topic| topic.name.to_string()).collect(),
         false => request.topics.iter().map(|topic| topic.name.to_string()).collect(),
     };
     names.sort();
@@ -122,7 +121,7 @@ pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
             break;
         }
         let begin = if name == from { std::mem::take(&mut first) } else { 0 };
-        let Some(topic) = visible.iter().find(|topic| topic.product.as_str() == name) else {
+        let Some(topic) = visible.iter().find(|topic| topic.name.as_str() == name) else {
             left -= 1;
             let unknown = DescribeTopicPartitionsResponseTopic::default()
                 .with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION)

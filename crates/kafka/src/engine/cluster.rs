@@ -13,7 +13,7 @@ use tradelane_transport::TlsConnector;
 
 use super::config::UpstreamConfig;
 use super::link::{Down, Link};
-use super::names::Names;
+use crate::names::Names;
 use crate::wire::table::{Api, Key};
 use crate::wire::text;
 
@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The version of Metadata in which the cluster is asked: with topic ids.
 pub(super) const METADATA: i16 = 12;
+
+/// The last version of Produce and of Fetch in which topics have names.
+pub(super) const BY_NAME: i16 = 12;
 
 /// A cluster.
 pub(crate) struct Cluster {
@@ -134,6 +137,8 @@ impl Cluster {
                 let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
                 let (min, max) = *versions.get(&(api.key as i16))?;
                 let (least, most) = (api.advertised.max(min), api.max.min(max));
+                // Ids of topics are ours: the cluster is asked by its own names.
+                let most = if max >= BY_NAME && matches!(api.key, Key::Produce | Key::Fetch) { api.max } else { most };
                 (least <= most).then_some((least, most))
             }
         }

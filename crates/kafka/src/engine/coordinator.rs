@@ -3,9 +3,9 @@
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest};
 use kafka_protocol::protocol::StrBytes;
 
-use super::names::{inside, outside};
 use super::{Failed, Passing};
 use crate::codes;
+use crate::names::{inside, outside};
 use crate::wire::Rope;
 
 /// Kafka's error code.

@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use tradelane_hub::{Caller, Reader, RenderedPage};
 use tradelane_model::ProductId;
+use uuid::Uuid;
 
+use super::cluster::BY_NAME;
 use super::{Down, Failed, Passing, Way};
 use crate::apis;
-use crate::apis::fetch::meant;
+use crate::apis::fetch::{meant, named_as};
 use crate::apis::fetched::{self, FetchedPartition, FetchedTopic};
 use crate::codes;
 use crate::quota::Of;
@@ -81,8 +83,8 @@ pub(super) struct Fetched {
 
 /// A topic of the request, and what there is of it.
 pub(super) struct Topic {
-    name: TopicName,
-    asked: Vec<FetchPartition>,
+    /// As it was asked for.
+    pub(super) named: FetchTopic,
     pub(super) reader: Result<(ProductId, Reader), i16>,
     pub(super) shown: Vec<Shown>,
 }
@@ -100,9 +102,9 @@ impl Fetching {
     /// Asks the cluster and shows what it has.
     pub(super) async fn fetch(&self, mut request: FetchRequest) -> Result<Fetched, Down> {
         let mut topics = Vec::with_capacity(request.topics.len());
-        for FetchTopic { topic: name, partitions: asked, .. } in std::mem::take(&mut request.topics) {
-            let reader = self.reader(&name).await;
-            topics.push(Topic { name, asked, reader, shown: Vec::new() });
+        for named in std::mem::take(&mut request.topics) {
+            let reader = self.reader(&named).await.map_err(|code| named_as(self.version, code));
+            topics.push(Topic { named, reader, shown: Vec::new() });
         }
         let answer = self.found(request, &topics).await?;
         let parts = answer.responses.into_iter().flat_map(|topic| {
@@ -118,9 +120,9 @@ impl Fetching {
         Ok(Fetched { throttle: answer.throttle_time_ms, code: answer.error_code, topics })
     }
 
-    async fn reader(&self, topic: &TopicName) -> Result<(ProductId, Reader), i16> {
-        let product =
-            meant(&self.shared, &self.caller, self.version, topic).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
+    async fn reader(&self, topic: &FetchTopic) -> Result<(ProductId, Reader), i16> {
+        let product = meant(&self.shared.hub, &self.caller, self.version, topic);
+        let product = product.ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
         match self.shared.hub.reader(&self.caller, &product, None).await {
             Ok(reader) => Ok((product, reader)),
             Err(error) => Err(apis::refusal(&self.shared, &self.caller, &product, &error)),
@@ -131,11 +133,15 @@ impl Fetching {
     async fn found(&self, request: FetchRequest, asked: &[Topic]) -> Result<FetchResponse, Down> {
         let limits = &self.shared.limits;
         let names = &self.way.cluster.names;
-        // By the product's name: the client may have asked by the text of its id.
-        let readable = asked.iter().filter_map(|topic| Some((topic.reader.as_ref().ok()?, &topic.asked)));
+        // By the product's name, whatever the client asked by.
+        let readable = asked.iter().filter_map(|topic| Some((topic.reader.as_ref().ok()?, &topic.named.partitions)));
         let topics: Vec<_> = readable
             .map(|((product, _), asked)| {
-                FetchTopic::default().with_topic(names.topic(product.as_str())).with_partitions(asked.clone())
+                // What only later versions have is not for brokers.
+                let plain = |asked: &FetchPartition| asked.clone().with_replica_directory_id(Uuid::nil());
+                FetchTopic::default()
+                    .with_topic(names.topic(product))
+                    .with_partitions(asked.iter().map(plain).collect())
             })
             .collect();
         if topics.is_empty() {
@@ -146,22 +152,24 @@ impl Fetching {
         // What is refused is told at once.
         let wait = if topics.len() < asked.len() { 0 } else { wait };
         let inner = request
+            .with_cluster_id(None)
             .with_replica_id(BrokerId(-1))
+            .with_replica_state(ReplicaState::default())
             .with_session_id(0)
             .with_session_epoch(NO_SESSION)
             .with_forgotten_topics_data(Vec::new())
             .with_topics(topics);
         let (longest, most) = (inner.max_wait_ms.clamp(0, wait), inner.max_bytes.clamp(1, whole(limits.fetch_bytes)));
         let link = self.way.link(&self.way.fetching, self.client.clone()).await?;
-        link.call(self.version, &inner.with_max_wait_ms(longest).with_max_bytes(most)).await
+        link.call(self.version.min(BY_NAME), &inner.with_max_wait_ms(longest).with_max_bytes(most)).await
     }
 
     /// What was found of a topic, and the offsets that were asked for. A client may name a topic in several places
     /// (@platformatic/kafka does, once for each partition); each partition is shown where it is asked for first.
     fn taken(&self, topic: &Topic, found: &mut HashMap<(TopicName, i32), PartitionData>) -> Vec<(i64, PartitionData)> {
         let Ok((product, _)) = &topic.reader else { return Vec::new() };
-        let inner = self.way.cluster.names.topic(product.as_str());
-        let asked = topic.asked.iter();
+        let inner = self.way.cluster.names.topic(product);
+        let asked = topic.named.partitions.iter();
         asked.filter_map(|asked| Some((asked.fetch_offset, found.remove(&(inner.clone(), asked.partition))?))).collect()
     }
 
@@ -172,7 +180,7 @@ impl Fetching {
                 join_all(found.into_iter().map(|(from, found)| self.shown_partition(product, reader, from, found)))
                     .await
             }
-            Err(code) => topic.asked.iter().map(|asked| Shown::nothing(asked.partition, *code)).collect(),
+            Err(code) => topic.named.partitions.iter().map(|asked| Shown::nothing(asked.partition, *code)).collect(),
         }
     }
 
@@ -208,8 +216,8 @@ impl Fetched {
         self.topics
             .iter()
             .map(|topic| FetchedTopic {
-                name: &topic.name,
                 partitions: topic.shown.iter().map(|shown| shown.told(read_committed)).collect(),
+                ..FetchedTopic::of(&topic.named)
             })
             .collect()
     }

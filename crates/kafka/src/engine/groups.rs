@@ -6,13 +6,10 @@ use kafka_protocol::messages::{
     ListGroupsRequest, SyncGroupRequest,
 };
 
-use super::names::{group, outside};
-use super::subscription::renamed;
 use super::{Failed, Passing};
+use crate::names::{group, outside};
+use crate::subscription::CONSUMER;
 use crate::wire::Rope;
-
-/// The kind of groups whose members say which topics they want.
-const CONSUMER: &str = "consumer";
 
 /// A request of one group's: its id is mapped, and nothing else is looked at.
 macro_rules! of_one_group {
@@ -31,11 +28,11 @@ impl Passing<'_> {
     pub(super) async fn join_group(&mut self) -> Result<Rope, Failed> {
         let mut request: JoinGroupRequest = self.ask.request.decode()?;
         request.group_id = group(self.organization(), &request.group_id);
-        let names = &self.way.cluster.names;
+        let subscriptions = self.ask.subscriptions(&self.way.cluster.names);
         let of_consumers = request.protocol_type.as_str() == CONSUMER;
         if of_consumers {
             for protocol in &mut request.protocols {
-                protocol.metadata = renamed(&protocol.metadata, |product| Some(names.topic(product)));
+                protocol.metadata = subscriptions.kept(&protocol.metadata);
             }
         }
         let mut answer = self.call(&request).await?;
@@ -44,7 +41,7 @@ impl Passing<'_> {
         }
         if of_consumers {
             for member in &mut answer.members {
-                member.metadata = renamed(&member.metadata, |topic| names.product(topic));
+                member.metadata = subscriptions.told(&member.metadata);
             }
         }
         Ok(self.ask.request.reply(&answer)?)
@@ -74,8 +71,8 @@ impl Passing<'_> {
             described.error_message = None;
             for member in &mut described.members {
                 if described.protocol_type.as_str() == CONSUMER {
-                    let names = &self.way.cluster.names;
-                    member.member_metadata = renamed(&member.member_metadata, |topic| names.product(topic));
+                    let subscriptions = self.ask.subscriptions(&self.way.cluster.names);
+                    member.member_metadata = subscriptions.told(&member.member_metadata);
                 }
                 // The cluster knows the client by its organization, and us as its address.
                 if let Some(client) = outside(self.organization(), &member.client_id) {

@@ -60,8 +60,7 @@ impl Passing<'_> {
         let operations = request.include_topic_authorized_operations;
         let (known, unknown) = self.wanted(&request);
         let names = &self.way.cluster.names;
-        let topic =
-            |topic: &Topic| MetadataRequestTopic::default().with_name(Some(names.topic(topic.product.as_str())));
+        let topic = |topic: &Topic| MetadataRequestTopic::default().with_name(Some(names.topic(&topic.product)));
         let inner = MetadataRequest::default()
             .with_topics(Some(known.iter().map(topic).collect()))
             .with_allow_auto_topic_creation(false);
@@ -70,7 +69,7 @@ impl Passing<'_> {
         let mut topics = Vec::with_capacity(known.len() + unknown.len());
         let mut missing = Vec::new();
         for topic in &known {
-            let name = names.topic(topic.product.as_str());
+            let name = names.topic(&topic.product);
             let found = answer.topics.iter().find(|found| found.name.as_ref() == Some(&name)).cloned();
             let mut found = found.unwrap_or_default();
             if found.error_code == codes::UNKNOWN_TOPIC_OR_PARTITION {
@@ -105,13 +104,11 @@ impl Passing<'_> {
             Some(topics) if version > 0 || !topics.is_empty() => topics,
             _ => return (hub.topics(self.ask.caller), Vec::new()),
         };
-        let by_id = asked.iter().any(|topic| topic.name.is_none());
-        let visible = if by_id { hub.topics(self.ask.caller) } else { Vec::new() };
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for topic in asked {
             let found = match &topic.name {
-                Some(name) => name.parse().ok().and_then(|product| hub.topic(self.ask.caller, &product)),
-                None => visible.iter().find(|known| known.id == *topic.topic_id.as_bytes()).cloned(),
+                Some(name) => self.ask.topic(name),
+                None => topics::with_id(self.ask, topic.topic_id),
             };
             let not_there = MetadataResponseTopic::default();
             match (found, &topic.name) {
@@ -142,7 +139,7 @@ impl Passing<'_> {
         });
         let described = MetadataResponseTopic::default()
             .with_error_code(found.error_code)
-            .with_name(Some(TopicName(text(topic.product.as_str()))))
+            .with_name(Some(TopicName(text(topic.name.as_str()))))
             .with_topic_id(Uuid::from_bytes(topic.id))
             .with_partitions(partitions.collect());
         match operations {

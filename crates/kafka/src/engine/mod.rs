@@ -14,10 +14,8 @@ mod fetch;
 mod groups;
 mod link;
 mod metadata;
-mod names;
 mod offsets;
 mod produce;
-mod subscription;
 mod topics;
 mod transactions;
 
@@ -31,12 +29,12 @@ pub use topics::ClusterTopics;
 
 use crate::apis::{self, Answer, Ask, Quiet};
 use crate::flight::Turn;
+use crate::names::inside;
 use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 use crate::wire::table::Key;
 use ahead::ReadAhead;
 use link::{Down, Link};
-use names::inside;
 
 /// A client connection's way to the cluster.
 pub(crate) struct Way {

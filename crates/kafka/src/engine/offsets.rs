@@ -1,6 +1,8 @@
 //! Offsets: of partitions, of leader epochs, and those that groups keep. Topics that do not exist for the caller are
 //! answered here; the cluster hears of the others.
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
@@ -16,49 +18,79 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, TopicName, TxnOffsetCommitRequest,
 };
 
-use super::names::{group, transaction};
 use super::{Failed, Passing};
 use crate::codes::UNKNOWN_TOPIC_OR_PARTITION as UNKNOWN;
+use crate::names::{group, transaction};
 use crate::quota::Of;
-use crate::wire::Rope;
+use crate::wire::{Rope, text};
 
 /// A consumer; a number of a broker's would make it one.
 const CONSUMER: BrokerId = BrokerId(-1);
 
-/// Takes the topics that do not exist for the caller out of `$topics` and renames the others.
+/// The caller's names of topics, by the cluster's.
+type Asked = HashMap<TopicName, TopicName>;
+
+/// Takes the topics that do not exist for the caller out of `$topics` and renames the others; their names go into `$asked`.
 macro_rules! split {
-    ($passing:ident, $topics:expr, $name:ident) => {{
-        let (visible, hidden): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut $topics).into_iter().partition(|topic| $passing.exists(&topic.$name));
-        $topics = visible;
-        for topic in &mut $topics {
-            topic.$name = $passing.way.cluster.names.topic(&topic.$name);
+    ($passing:ident, $topics:expr, $name:ident, $asked:ident) => {{
+        let (mut visible, mut hidden) = (Vec::new(), Vec::new());
+        for mut topic in std::mem::take(&mut $topics) {
+            match $passing.inner_name(&topic.$name) {
+                Some(name) => {
+                    $asked.insert(name.clone(), std::mem::replace(&mut topic.$name, name));
+                    visible.push(topic);
+                }
+                None => hidden.push(topic),
+            }
         }
+        $topics = visible;
         hidden
     }};
 }
 
-/// Gives the topics of an answer their products' names.
+/// Gives the topics of an answer the names that they were asked for by.
 macro_rules! rename {
-    ($passing:ident, $topics:expr, $name:ident) => {
+    ($topics:expr, $name:ident, $asked:ident) => {
         for topic in &mut $topics {
-            topic.$name = $passing.way.cluster.names.product(&topic.$name).unwrap_or_default();
+            topic.$name = $asked.get(&topic.$name).cloned().unwrap_or_default();
         }
     };
 }
 
+/// The same where all were asked for: those that do not exist for the caller are left out.
+macro_rules! rename_all {
+    ($passing:ident, $topics:expr, $name:ident) => {
+        $topics.retain_mut(|topic| match $passing.outer_name(&topic.$name) {
+            Some(name) => {
+                topic.$name = name;
+                true
+            }
+            None => false,
+        })
+    };
+}
+
 impl Passing<'_> {
-    fn exists(&self, name: &TopicName) -> bool {
-        name.parse().is_ok_and(|product| self.ask.shared.hub.topic(self.ask.caller, &product).is_some())
+    /// The cluster's name of a topic that exists for the caller.
+    fn inner_name(&self, name: &TopicName) -> Option<TopicName> {
+        Some(self.way.cluster.names.topic(&self.ask.topic(name)?.product))
+    }
+
+    /// The caller's name of a topic of the cluster, if that exists for it.
+    fn outer_name(&self, name: &TopicName) -> Option<TopicName> {
+        let product = self.way.cluster.names.product(name)?;
+        let topic = self.ask.shared.hub.topic(self.ask.caller, &product)?;
+        Some(TopicName(text(topic.name.as_str())))
     }
 
     pub(super) async fn list_offsets(&mut self) -> Result<Rope, Failed> {
         let mut request: ListOffsetsRequest = self.ask.request.decode()?;
         let version = self.ask.request.version;
         request.replica_id = CONSUMER;
-        let hidden = split!(self, request.topics, name);
+        let mut asked = Asked::new();
+        let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
-        rename!(self, answer.topics, name);
+        rename!(answer.topics, name, asked);
         answer.throttle_time_ms = if version >= 2 { self.throttle(answer.throttle_time_ms) } else { 0 };
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -74,9 +106,10 @@ impl Passing<'_> {
     pub(super) async fn offset_for_leader_epoch(&mut self) -> Result<Rope, Failed> {
         let mut request: OffsetForLeaderEpochRequest = self.ask.request.decode()?;
         request.replica_id = CONSUMER;
-        let hidden = split!(self, request.topics, topic);
+        let mut asked = Asked::new();
+        let hidden = split!(self, request.topics, topic, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
-        rename!(self, answer.topics, topic);
+        rename!(answer.topics, topic, asked);
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -92,9 +125,10 @@ impl Passing<'_> {
         let version = self.ask.request.version;
         self.ask.charge(Of::Commits, 1, self.quiet);
         request.group_id = group(self.organization(), &request.group_id);
-        let hidden = split!(self, request.topics, name);
+        let mut asked = Asked::new();
+        let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
-        rename!(self, answer.topics, name);
+        rename!(answer.topics, name, asked);
         answer.throttle_time_ms = if version >= 3 { self.throttle(answer.throttle_time_ms) } else { 0 };
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -112,9 +146,10 @@ impl Passing<'_> {
         self.ask.charge(Of::Commits, 1, self.quiet);
         request.group_id = group(self.organization(), &request.group_id);
         request.transactional_id = transaction(self.organization(), &request.transactional_id);
-        let hidden = split!(self, request.topics, name);
+        let mut asked = Asked::new();
+        let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
-        rename!(self, answer.topics, name);
+        rename!(answer.topics, name, asked);
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -131,9 +166,10 @@ impl Passing<'_> {
         let mut request: OffsetDeleteRequest = self.ask.request.decode()?;
         self.ask.charge(Of::Commits, 1, self.quiet);
         request.group_id = group(self.organization(), &request.group_id);
-        let hidden = split!(self, request.topics, name);
+        let mut asked = Asked::new();
+        let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
-        rename!(self, answer.topics, name);
+        rename!(answer.topics, name, asked);
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -154,13 +190,16 @@ impl Passing<'_> {
     async fn offsets_of_group(&mut self) -> Result<Rope, Failed> {
         let mut request: OffsetFetchRequest = self.ask.request.decode()?;
         request.group_id = group(self.organization(), &request.group_id);
+        let mut asked = Asked::new();
         let hidden = match &mut request.topics {
-            Some(topics) => split!(self, *topics, name),
+            Some(topics) => split!(self, *topics, name, asked),
             None => Vec::new(),
         };
         let mut answer = self.call(&request).await?;
-        rename!(self, answer.topics, name);
-        answer.topics.retain(|topic| self.exists(&topic.name));
+        match &request.topics {
+            Some(_) => rename!(answer.topics, name, asked),
+            None => rename_all!(self, answer.topics, name),
+        }
         answer.throttle_time_ms =
             if self.ask.request.version >= 3 { self.throttle(answer.throttle_time_ms) } else { 0 };
         answer.topics.extend(hidden.into_iter().map(|topic| {
@@ -178,22 +217,26 @@ impl Passing<'_> {
     /// From version 8 on: several.
     async fn offsets_of_groups(&mut self) -> Result<Rope, Failed> {
         let mut request: OffsetFetchRequest = self.ask.request.decode()?;
-        let mut all_hidden = Vec::new();
+        let mut all = Vec::new();
         for asked in &mut request.groups {
             asked.group_id = group(self.organization(), &asked.group_id);
+            let mut names = Asked::new();
             let hidden = match &mut asked.topics {
-                Some(topics) => split!(self, *topics, name),
+                Some(topics) => split!(self, *topics, name, names),
                 None => Vec::new(),
             };
-            all_hidden.push((asked.group_id.clone(), hidden));
+            let names = asked.topics.is_some().then_some(names);
+            all.push((asked.group_id.clone(), names, hidden));
         }
         let mut answer = self.call(&request).await?;
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         for found in &mut answer.groups {
-            rename!(self, found.topics, name);
-            found.topics.retain(|topic| self.exists(&topic.name));
-            let hidden = all_hidden.iter_mut().find(|(id, _)| *id == found.group_id);
-            let hidden = hidden.map(|(_, hidden)| std::mem::take(hidden)).unwrap_or_default();
+            let asked = all.iter().position(|(id, ..)| *id == found.group_id).map(|at| all.remove(at));
+            let (_, names, hidden) = asked.unwrap_or_default();
+            match names {
+                Some(names) => rename!(found.topics, name, names),
+                None => rename_all!(self, found.topics, name),
+            }
             found.topics.extend(hidden.into_iter().map(|topic| {
                 let refused = topic.partition_indexes.iter().map(|index| {
                     OffsetFetchResponsePartitions::default()

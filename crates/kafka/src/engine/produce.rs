@@ -8,16 +8,17 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::messages::produce_response::{LeaderIdAndEpoch, PartitionProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use tradelane_hub::{PublishRecords, SealOutcome};
 use tradelane_model::ProductId;
 
-use super::names::transaction;
+use super::cluster::BY_NAME;
 use super::{Down, Failed, Passing};
 use crate::apis::Answer;
-use crate::apis::produce::{message, refused_records, why};
+use crate::apis::produce::{answered, by_id, meant, message, refused_records, why};
 use crate::codes;
+use crate::names::transaction;
 use crate::quota::Of;
 
 /// Partitions whose batches are sealed at once.
@@ -28,7 +29,6 @@ const UNKNOWN_SERVER_ERROR: i16 = -1;
 /// A partition's batch, and what became of it here.
 struct Place {
     topic: usize,
-    name: TopicName,
     index: i32,
     verdict: Verdict,
 }
@@ -45,7 +45,7 @@ impl Passing<'_> {
         let places = self.sealed(&mut request).await;
         let failed = places.iter().any(|place| matches!(place.verdict, Verdict::Refused(_)));
         let inner = self.inner(&request, &places);
-        let version = self.ask.request.version;
+        let version = self.ask.request.version.min(BY_NAME);
         let link = if inner.topic_data.is_empty() { None } else { Some(self.link().await?) };
         if !self.turn.comes().await {
             return Err(Failed::Down(Down::Ended));
@@ -67,11 +67,7 @@ impl Passing<'_> {
             None => ProduceResponse::default(),
         };
         let throttle = self.throttle(answer.throttle_time_ms);
-        let mut topics: Vec<_> = request
-            .topic_data
-            .iter()
-            .map(|topic| TopicProduceResponse::default().with_name(topic.name.clone()))
-            .collect();
+        let mut topics: Vec<_> = request.topic_data.iter().map(answered).collect();
         let mut ended = false;
         // Their leaves are written as one group.
         let outcomes = join_all(places.into_iter().map(|place| self.outcome(place, &answer))).await;
@@ -96,35 +92,37 @@ impl Passing<'_> {
         let mut seen = HashSet::new();
         let mut work = Vec::with_capacity(partitions);
         for (topic, data) in request.topic_data.iter_mut().enumerate() {
+            let product = meant(self.ask, data);
             for partition in &mut data.partition_data {
-                let twice = !seen.insert((data.name.clone(), partition.index));
+                let twice = !seen.insert((data.name.clone(), data.topic_id, partition.index));
                 let refused = all.or(twice.then_some(codes::INVALID_REQUEST));
-                work.push((topic, data.name.clone(), partition.index, partition.records.take(), refused));
+                work.push((topic, product.clone(), partition.index, partition.records.take(), refused));
             }
         }
-        let work = work.into_iter().map(|(topic, name, index, records, refused)| async move {
+        let work = work.into_iter().map(|(topic, product, index, records, refused)| async move {
             let verdict = match refused {
                 Some(code) => Verdict::refused(index, code),
-                None => self.seal(&name, index, records.unwrap_or_default()).await,
+                None => self.seal(product, index, records.unwrap_or_default()).await,
             };
-            Place { topic, name, index, verdict }
+            Place { topic, index, verdict }
         });
         futures_util::stream::iter(work).buffered(AT_ONCE).collect().await
     }
 
-    async fn seal(&self, topic: &TopicName, index: i32, batch: Bytes) -> Verdict {
-        let (Ok(product), Ok(partition)) = (topic.parse::<ProductId>(), u32::try_from(index)) else {
-            return Verdict::refused(index, codes::UNKNOWN_TOPIC_OR_PARTITION);
+    async fn seal(&self, product: Option<ProductId>, index: i32, batch: Bytes) -> Verdict {
+        let named = |code| if by_id(self.ask) { codes::by_id(code) } else { code };
+        let (Some(product), Ok(partition)) = (product, u32::try_from(index)) else {
+            return Verdict::refused(index, named(codes::UNKNOWN_TOPIC_OR_PARTITION));
         };
         let publish = PublishRecords { product: product.clone(), partition, batch: batch.clone() };
         let response = || PartitionProduceResponse::default().with_index(index).with_base_offset(-1);
         match self.ask.shared.hub.seal_records(self.ask.caller, publish).await {
             Ok(SealOutcome::Sealed(sealed)) => Verdict::Sealed { product, batch: sealed.batch, count: sealed.count },
             Ok(SealOutcome::Refused(records)) => {
-                Verdict::Refused(Box::new(refused_records(response(), &product, records)))
+                Verdict::Refused(Box::new(refused_records(response(), &self.ask.name_of(&product), records)))
             }
             Err(error) => {
-                let code = why(self.ask, &product, &batch, &error);
+                let code = named(why(self.ask, &product, &batch, &error));
                 let response = response().with_error_code(code).with_error_message(message(code, &error));
                 Verdict::Refused(Box::new(response))
             }
@@ -136,10 +134,10 @@ impl Passing<'_> {
         let mut topics: Vec<TopicProduceData> = Vec::new();
         let mut last = usize::MAX;
         for place in places {
-            let Verdict::Sealed { batch, .. } = &place.verdict else { continue };
+            let Verdict::Sealed { product, batch, .. } = &place.verdict else { continue };
             if last != place.topic {
                 last = place.topic;
-                topics.push(TopicProduceData::default().with_name(self.way.cluster.names.topic(&place.name)));
+                topics.push(TopicProduceData::default().with_name(self.way.cluster.names.topic(product)));
             }
             let data = PartitionProduceData::default().with_index(place.index).with_records(Some(batch.clone()));
             if let Some(topic) = topics.last_mut() {
@@ -160,7 +158,7 @@ impl Passing<'_> {
             Verdict::Refused(response) => return (place.topic, *response),
             Verdict::Sealed { product, count, .. } => (product, count),
         };
-        let name = self.way.cluster.names.topic(&place.name);
+        let name = self.way.cluster.names.topic(&product);
         let topic = answer.responses.iter().filter(|topic| topic.name == name);
         let found = topic.flat_map(|topic| &topic.partition_responses).find(|found| found.index == place.index);
         let Some(found) = found else {

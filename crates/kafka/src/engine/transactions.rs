@@ -1,16 +1,19 @@
 //! Producer ids and transactions: the cluster's, under the organization's own names.
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, EndTxnRequest,
-    InitProducerIdRequest, InitProducerIdResponse, ProducerId, TopicName,
+    InitProducerIdRequest, InitProducerIdResponse, ProducerId,
 };
+use tradelane_hub::Topic;
 
-use super::names::{group, transaction};
 use super::{Failed, Passing};
 use crate::codes;
+use crate::names::{group, transaction};
 use crate::wire::Rope;
 
 /// Another partition of the same request was refused.
@@ -42,15 +45,13 @@ impl Passing<'_> {
     /// All partitions or none.
     pub(super) async fn add_partitions_to_txn(&mut self) -> Result<Rope, Failed> {
         let mut request: AddPartitionsToTxnRequest = self.ask.request.decode()?;
-        let code = |name: &TopicName| {
-            let topic = name.parse().ok().and_then(|product| self.ask.shared.hub.topic(self.ask.caller, &product));
-            match topic {
-                None => codes::UNKNOWN_TOPIC_OR_PARTITION,
-                Some(topic) if !topic.publishable => codes::TOPIC_AUTHORIZATION_FAILED,
-                Some(_) => codes::NONE,
-            }
+        let code = |topic: &Option<Topic>| match topic {
+            None => codes::UNKNOWN_TOPIC_OR_PARTITION,
+            Some(topic) if !topic.publishable => codes::TOPIC_AUTHORIZATION_FAILED,
+            Some(_) => codes::NONE,
         };
-        let verdicts: Vec<i16> = request.v3_and_below_topics.iter().map(|topic| code(&topic.name)).collect();
+        let topics: Vec<_> = request.v3_and_below_topics.iter().map(|topic| self.ask.topic(&topic.name)).collect();
+        let verdicts: Vec<i16> = topics.iter().map(code).collect();
         if verdicts.iter().any(|code| *code != codes::NONE) {
             let topics = request.v3_and_below_topics.into_iter().zip(verdicts).map(|(topic, code)| {
                 let code = if code == codes::NONE { OPERATION_NOT_ATTEMPTED } else { code };
@@ -71,13 +72,15 @@ impl Passing<'_> {
         request.v3_and_below_transactional_id =
             transaction(self.organization(), &request.v3_and_below_transactional_id);
         let names = &self.way.cluster.names;
-        for topic in &mut request.v3_and_below_topics {
-            topic.name = names.topic(&topic.name);
+        let mut asked = HashMap::new();
+        for (topic, known) in request.v3_and_below_topics.iter_mut().zip(topics.iter().flatten()) {
+            let name = names.topic(&known.product);
+            asked.insert(name.clone(), std::mem::replace(&mut topic.name, name));
         }
         let mut answer = self.call(&request).await?;
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         for topic in &mut answer.results_by_topic_v3_and_below {
-            topic.name = names.product(&topic.name).unwrap_or_default();
+            topic.name = asked.get(&topic.name).cloned().unwrap_or_default();
         }
         Ok(self.ask.request.reply(&answer)?)
     }

@@ -38,13 +38,20 @@ const fn schema(flexible: i16, fields: &'static [Field]) -> Schema {
     Schema { flexible, fields }
 }
 
-pub(crate) static PRODUCE: Schema =
-    schema(9, &[since(3, Text), f(I16), f(I32), f(Array(&Struct(&[f(Text), f(Array(&Struct(&[f(I32), f(Blob)])))])))]);
+pub(crate) static PRODUCE: Schema = schema(
+    9,
+    &[
+        since(3, Text),
+        f(I16),
+        f(I32),
+        f(Array(&Struct(&[until(12, Text), since(13, UUID), f(Array(&Struct(&[f(I32), f(Blob)])))]))),
+    ],
+);
 
 pub(crate) static FETCH: Schema = schema(
     12,
     &[
-        f(I32),
+        until(14, I32),
         f(I32),
         f(I32),
         f(I32),
@@ -52,10 +59,11 @@ pub(crate) static FETCH: Schema = schema(
         since(7, I32),
         since(7, I32),
         f(Array(&Struct(&[
-            f(Text),
+            until(12, Text),
+            since(13, UUID),
             f(Array(&Struct(&[f(I32), since(9, I32), f(I64), since(12, I32), since(5, I64), f(I32)]))),
         ]))),
-        since(7, Array(&Struct(&[f(Text), f(NUMBERS)]))),
+        since(7, Array(&Struct(&[until(12, Text), since(13, UUID), f(NUMBERS)]))),
         since(11, Text),
     ],
 );

@@ -1,8 +1,7 @@
 //! What is served: every API with its versions. What is not in this table does not exist.
 //!
-//! KIP-848 groups (68, 69), share groups (76 to 79), topic ids in Produce and Fetch (v13), telemetry (71, 72), changes of
-//! topics, configurations and access rights, and all that brokers say among themselves (keys of 10000 and above
-//! included) are absent on purpose.
+//! KIP-848 groups (68, 69), share groups (76 to 79), telemetry (71, 72), changes of topics, configurations and access rights,
+//! and all that brokers say among themselves (keys of 10000 and above included) are absent on purpose.
 
 use super::requests as shape;
 use super::schema::Schema;
@@ -81,11 +80,11 @@ pub(crate) static SERVED: [Api; 27] = [
         name: "Produce",
         advertised: 0,
         min: 3,
-        max: 12,
+        max: 13,
         names: Names::Topics,
         schema: &shape::PRODUCE,
     },
-    api(Key::Fetch, "Fetch", 4, 12, Names::Topics, &shape::FETCH),
+    api(Key::Fetch, "Fetch", 4, 17, Names::Topics, &shape::FETCH),
     api(Key::ListOffsets, "ListOffsets", 1, 8, Names::Topics, &shape::LIST_OFFSETS),
     api(Key::Metadata, "Metadata", 0, 12, Names::Topics, &shape::METADATA),
     api(Key::OffsetCommit, "OffsetCommit", 2, 9, Names::TopicsAndGroups, &shape::OFFSET_COMMIT),

@@ -179,11 +179,11 @@ fn what_is_not_on_the_list_does_not_exist() {
 }
 
 #[test]
-fn what_is_advertised_keeps_old_clients_compressing_and_new_ones_without_topic_ids() {
+fn what_is_advertised_keeps_old_clients_compressing_and_new_ones_have_topic_ids() {
     let produce = served(0).unwrap();
-    assert_eq!((produce.advertised, produce.min, produce.max), (0, 3, 12));
+    assert_eq!((produce.advertised, produce.min, produce.max), (0, 3, 13));
     let fetch = served(1).unwrap();
-    assert_eq!((fetch.advertised, fetch.max), (4, 12));
+    assert_eq!((fetch.advertised, fetch.max), (4, 17));
     for api in &SERVED {
         let known = ApiKey::try_from(api.key as i16).unwrap();
         assert!(known.valid_versions().min <= api.min && api.max <= known.valid_versions().max, "{}", api.name);

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslAuthenticateResponse};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslAuthenticateResponse,
+};
 use kafka_protocol::messages::{SaslHandshakeRequest, SaslHandshakeResponse, TopicName};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,9 +18,12 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tradelane_hub::{Caller, ClusterLog, Hub, HubConfig, NewCredential, Presented, SystemClock};
-use tradelane_kafka::{ClusterTopics, KafkaConfig, KafkaLimits, Server, Transport, UpstreamConfig};
+use tradelane_kafka::{
+    ClusterTopics, KafkaConfig, KafkaLimits, Login, LoginMechanism, Password, Server, Transport, UpstreamConfig,
+};
 use tradelane_model::organization::CredentialKind;
 use tradelane_records::{BatchBuilder, BatchHead, HeaderSource};
+use tradelane_testkit::Kafka;
 
 pub const NETWORK: &str = r#"
 apiVersion: tradelane/v1
@@ -116,8 +122,12 @@ impl World {
 
     /// In front of a cluster, at addresses that real clients find.
     pub async fn in_front_of(upstream: UpstreamConfig) -> Self {
+        Self::in_front_of_with(|_| {}, upstream).await
+    }
+
+    pub async fn in_front_of_with(change: impl FnOnce(&mut KafkaLimits), upstream: UpstreamConfig) -> Self {
         let topics = Arc::new(ClusterTopics::new(upstream.clone()).unwrap());
-        Self::with_events(upstream, topics).await
+        Self::start(change, Some((upstream, topics))).await
     }
 
     /// The same, whose own events go that way.
@@ -216,6 +226,18 @@ impl World {
         let mut client = Client { stream, correlation: 0, answered: 0 };
         assert_eq!(client.plain(&self.keys[principal]).await.error_code, 0);
         client
+    }
+
+    /// The same at whichever port answers all.
+    pub async fn at(&self, principal: &str) -> Client {
+        if self.ports.is_empty() { self.client(principal).await } else { self.node(principal, 0).await }
+    }
+
+    /// Gives a partner the product of [`TOPIC`] under that name.
+    pub async fn grant(&self, consumer: &str, topic: &str) -> tradelane_hub::Result<()> {
+        let spec = format!("id: {consumer}-orders, product: acme-orders, consumer: {consumer}, purpose: replenishment");
+        let file = format!("apiVersion: tradelane/v1\nkind: Grant\nspec: {{{spec}, topic: {topic}}}\n");
+        self.hub.apply(&self.owner, &[("grant.yaml".into(), file)], false).await.map(drop)
     }
 
     /// Takes everything away from `near`.
@@ -319,6 +341,39 @@ impl Client {
     pub async fn plain(&mut self, key: &str) -> SaslAuthenticateResponse {
         self.sasl("PLAIN", format!("\0anyone\0{key}").as_bytes()).await
     }
+}
+
+/// A cluster behind the hub.
+pub fn upstream(kafka: &Kafka, prefix: &str) -> UpstreamConfig {
+    let (user, password) = kafka.login();
+    UpstreamConfig {
+        bootstrap: kafka.bootstrap().split(',').map(str::to_owned).collect(),
+        authorities: Some(kafka.authority().to_owned()),
+        login: Some(Login {
+            mechanism: LoginMechanism::named("SCRAM-SHA-512").unwrap(),
+            username: user.to_owned(),
+            password: Password::new(password.to_owned()),
+        }),
+        topic_prefix: prefix.to_owned(),
+        create_topics: true,
+        replication_factor: -1,
+        first_node: 0,
+        nodes: 3,
+        first_node_port: 0,
+    }
+}
+
+/// Asks until all partitions of the topic have a leader, as every client does.
+pub async fn await_topic(client: &mut Client, name: &str) -> MetadataResponse {
+    for _ in 0..100 {
+        let wanted = vec![MetadataRequestTopic::default().with_name(Some(topic(name)))];
+        let answer = client.ask(12, &MetadataRequest::default().with_topics(Some(wanted))).await;
+        if answer.topics[0].error_code == 0 && answer.topics[0].partitions.iter().all(|p| p.leader_id.0 >= 0) {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{name} has no leader")
 }
 
 pub fn topic(name: &str) -> TopicName {

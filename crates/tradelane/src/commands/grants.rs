@@ -24,12 +24,15 @@ pub(crate) enum Args {
         /// A word to the owner
         #[arg(long, default_value = "")]
         note: String,
+        /// The Kafka topic under which to find it; otherwise as the owner decides
+        #[arg(long)]
+        topic: Option<String>,
     },
     /// Agree to a request, or change a grant
     Approve {
         /// The grant
         id: String,
-        /// YAML with view, filter, attributes, expires and terms, as under `spec` of a grant's manifest
+        /// YAML with view, filter, attributes, expires, terms and topic, as under `spec` of a grant's manifest
         #[arg(long, value_name = "FILE")]
         conditions: Option<PathBuf>,
     },
@@ -67,8 +70,9 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
             out.value(&answer);
             return Ok(());
         }
-        Args::Request { product, purpose, note } => {
-            client.post("/v1/access-requests", &json!({"product": product, "purpose": purpose, "note": note}))?
+        Args::Request { product, purpose, note, topic } => {
+            let request = json!({"product": product, "purpose": purpose, "note": note, "topic": topic});
+            client.post("/v1/access-requests", &request)?
         }
         Args::Approve { id, conditions } => {
             let conditions = match conditions {

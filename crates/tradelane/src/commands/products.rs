@@ -67,6 +67,9 @@ fn show(entry: &Value, out: Out) {
     out.line(format!("  contract {} {}", text(entry, "contract"), text(entry, "version")));
     out.line(format!("  for {}", if purposes.is_empty() { "any purpose".into() } else { purposes.join(", ") }));
     out.line(format!("  your access: {}", text(entry, "access")));
+    if entry.get("topic").is_some() {
+        out.line(format!("  Kafka topic: {}", out.paint(Tone::Accent, text(entry, "topic"))));
+    }
     let mut table = out.table(&["field", "class"]);
     for field in rows(&entry["fields"], "") {
         table.add_row([text(field, "at"), text(field, "class")]);

@@ -1,7 +1,11 @@
-//! Names: products as topics of the cluster, and groups and transactional ids of one organization apart from all others'.
+//! Names on the inside: products as topics of a cluster, and groups and transactional ids of one organization apart from all
+//! others'. What clients call a product's topic is the hub's to know ([`topics`](tradelane_hub::topics)).
+
+use std::borrow::Borrow;
 
 use kafka_protocol::messages::{GroupId, TopicName, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
+use tradelane_model::ProductId;
 
 use crate::wire::text;
 
@@ -9,42 +13,42 @@ use crate::wire::text;
 const BETWEEN: char = '/';
 
 /// Maps names in both directions.
-#[derive(Debug)]
-pub(super) struct Names {
+#[derive(Debug, Default)]
+pub(crate) struct Names {
     prefix: String,
 }
 
 impl Names {
-    pub(super) fn new(prefix: &str) -> Self {
+    pub(crate) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.to_owned() }
     }
 
     /// The topic of a product.
-    pub(super) fn topic(&self, product: &str) -> TopicName {
-        TopicName(text(format!("{}{product}", self.prefix)))
+    pub(crate) fn topic<P: Borrow<str> + ?Sized>(&self, product: &P) -> TopicName {
+        TopicName(text(format!("{}{}", self.prefix, product.borrow())))
     }
 
     /// The product of a topic; none if it is somebody else's topic.
-    pub(super) fn product(&self, topic: &TopicName) -> Option<TopicName> {
-        topic.as_str().strip_prefix(&self.prefix).map(|product| TopicName(text(product)))
+    pub(crate) fn product(&self, topic: &str) -> Option<ProductId> {
+        topic.strip_prefix(&self.prefix)?.parse().ok()
     }
 }
 
 /// A name of the organization's, as the cluster knows it.
-pub(super) fn inside(organization: &str, name: &str) -> StrBytes {
+pub(crate) fn inside(organization: &str, name: &str) -> StrBytes {
     text(format!("{organization}{BETWEEN}{name}"))
 }
 
 /// The organization's own name of what the cluster knows; none if it is another's.
-pub(super) fn outside(organization: &str, name: &str) -> Option<StrBytes> {
+pub(crate) fn outside(organization: &str, name: &str) -> Option<StrBytes> {
     name.strip_prefix(organization)?.strip_prefix(BETWEEN).map(text)
 }
 
-pub(super) fn group(organization: &str, name: &GroupId) -> GroupId {
+pub(crate) fn group(organization: &str, name: &GroupId) -> GroupId {
     GroupId(inside(organization, name))
 }
 
-pub(super) fn transaction(organization: &str, name: &TransactionalId) -> TransactionalId {
+pub(crate) fn transaction(organization: &str, name: &TransactionalId) -> TransactionalId {
     TransactionalId(inside(organization, name))
 }
 
@@ -62,6 +66,6 @@ mod tests {
         let topic = names.topic("acme-orders");
         assert_eq!(topic.as_str(), "hub.acme-orders");
         assert_eq!(names.product(&topic).unwrap().as_str(), "acme-orders");
-        assert!(names.product(&TopicName(text("other"))).is_none());
+        assert!(names.product("other").is_none() && names.product("hub.near/other").is_none());
     }
 }
