@@ -21,7 +21,6 @@ pub(crate) const INVALID_PRODUCER_EPOCH: i16 = 47;
 pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 pub(crate) const KAFKA_STORAGE_ERROR: i16 = 56;
 pub(crate) const SASL_AUTHENTICATION_FAILED: i16 = 58;
-pub(crate) const FETCH_SESSION_ID_NOT_FOUND: i16 = 70;
 pub(crate) const INVALID_RECORD: i16 = 87;
 pub(crate) const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
 pub(crate) const UNKNOWN_TOPIC_ID: i16 = 100;

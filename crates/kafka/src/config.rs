@@ -73,6 +73,12 @@ pub struct KafkaLimits {
     pub refusals_per_peer: Rate,
     /// Idempotent producers, by partition, whose sequences are remembered.
     pub producers: usize,
+    /// Fetch sessions at once.
+    pub fetch_sessions: usize,
+    /// Fetch sessions at once of one principal; its oldest gives way.
+    pub fetch_sessions_per_principal: usize,
+    /// Partitions of all fetch sessions together.
+    pub fetch_session_partitions: usize,
     /// Limits of groups.
     pub groups: GroupLimits,
     /// Time that open requests have to end after the listener was told to stop.
@@ -107,6 +113,9 @@ impl Default for KafkaLimits {
             commits_per_organization: Rate { per_second: 500.0, burst: 2_000 },
             refusals_per_peer: Rate { per_second: 5.0, burst: 50 },
             producers: 100_000,
+            fetch_sessions: 4_096,
+            fetch_sessions_per_principal: 256,
+            fetch_session_partitions: 200_000,
             // All offsets of a group are one stored value, which has a limit of its own (`offsets`).
             groups: GroupLimits { offsets_per_group: 4_000, offset_metadata_bytes: 1_000, ..GroupLimits::default() },
             drain: Duration::from_secs(20),

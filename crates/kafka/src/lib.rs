@@ -23,6 +23,7 @@ mod producers;
 mod quota;
 mod sasl;
 pub mod serve;
+mod sessions;
 mod shared;
 mod subscription;
 mod wire;

@@ -1,4 +1,5 @@
-//! What all connections share: the hub, groups, quotas, producers' sequences, and what clients are told to connect to.
+//! What all connections share: the hub, groups, quotas, producers' sequences, fetch sessions, and what clients are told to
+//! connect to.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::offsets::KeptOffsets;
 use crate::producers::Producers;
 use crate::quota::Quotas;
+use crate::sessions::{SessionLimits, Sessions};
 
 /// The one broker's number.
 pub(crate) const NODE: i32 = 0;
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) groups: Coordinator,
     pub(crate) quotas: Quotas,
     pub(crate) producers: Producers,
+    pub(crate) sessions: Sessions,
     pub(crate) refusals: Buckets<Peer>,
     /// For large requests; a permit is a KiB.
     pub(crate) memory: Arc<Semaphore>,
@@ -59,6 +62,12 @@ impl Shared {
             groups: Coordinator::new(store, limits.groups.clone(), clock, Arc::new(SystemBytes)),
             quotas: Quotas::new(&limits),
             producers: Producers::new(limits.producers),
+            sessions: Sessions::new(SessionLimits {
+                sessions: limits.fetch_sessions,
+                per_principal: limits.fetch_sessions_per_principal,
+                partitions: limits.partitions,
+                all_partitions: limits.fetch_session_partitions,
+            }),
             refusals: Buckets::new(limits.refusals_per_peer),
             memory: Arc::new(Semaphore::new((limits.requests_memory >> 10).max(limits.request >> 10) + 1)),
             closing: watch::Sender::new(false),

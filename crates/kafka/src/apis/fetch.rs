@@ -1,6 +1,6 @@
 //! Fetch: records through the hub's one governed read.
 //!
-//! There are no fetch sessions: every fetch names its partitions, so that what a caller may see is decided anew each time. A
+//! A fetch of a session is made whole first, and goes the way of every other: what a caller may see is decided anew each time. A
 //! wait ends when there are records or when the right to read ends. Batches go to the socket as the hub has them.
 
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::apis::produce::offset;
 use crate::apis::{Answer, Ask, Quiet};
 use crate::codes;
 use crate::quota::Of;
+use crate::sessions::{NO_SESSION, Part};
 use crate::shared::LEADER_EPOCH;
-use crate::wire::Rope;
 use crate::wire::schema::Malformed;
 
 /// From this version on, topics are named by their ids (KIP-516).
@@ -51,18 +51,14 @@ impl Asked {
 }
 
 pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
-    let request: FetchRequest = ask.request.decode()?;
-    let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-    let refused = match () {
-        () if request.session_id != 0 => Some(codes::FETCH_SESSION_ID_NOT_FOUND),
-        () if partitions > ask.shared.limits.partitions => Some(codes::INVALID_REQUEST),
-        () => None,
+    let (request, part) = match begun(ask, ask.request.decode()?) {
+        Ok(begun) => begun,
+        Err(code) => {
+            let rope = fetched::encode(ask.request, quiet.millis(), code, NO_SESSION, &[]);
+            return Ok(Answer { rope: Some(rope), end: ask.ended });
+        }
     };
-    if let Some(code) = refused {
-        let rope = encode(ask, &request, &[], code, quiet);
-        return Ok(Answer { rope: Some(rope), end: ask.ended });
-    }
-    let mut asked = Vec::with_capacity(partitions);
+    let mut asked = Vec::new();
     for (at, topic) in request.topics.iter().enumerate() {
         for partition in &topic.partitions {
             asked.push(begin(ask, at, topic, partition).await);
@@ -72,8 +68,16 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
     let bytes = asked.iter().flat_map(|partition| &partition.batches).map(Bytes::len).sum();
     ask.charge(Of::BytesOut, bytes, quiet);
     let ended = ask.ended || asked.iter().any(|partition| partition.error == codes::SASL_AUTHENTICATION_FAILED);
-    let rope = encode(ask, &request, &asked, codes::NONE, quiet);
+    let mut topics = told(&request, &asked);
+    let session = ask.shared.sessions.finish(&part, &request, &mut topics, ask.shared.elapsed());
+    let rope = fetched::encode(ask.request, quiet.millis(), codes::NONE, session, &topics);
     Ok(Answer { rope: Some(rope), end: ended })
+}
+
+/// The whole of what is asked, and what it is a part of; or Kafka's error code.
+pub(crate) fn begun(ask: &Ask<'_>, request: FetchRequest) -> Result<(FetchRequest, Part), i16> {
+    let by_id = ask.request.version >= BY_ID;
+    ask.shared.sessions.begin(&ask.caller.principal().id, request, by_id, ask.shared.elapsed())
 }
 
 async fn begin(ask: &Ask<'_>, topic: usize, named: &FetchTopic, partition: &FetchPartition) -> Asked {
@@ -216,13 +220,10 @@ fn stopped(error: &HubError) -> i16 {
     codes::of(error)
 }
 
-fn encode(ask: &Ask<'_>, request: &FetchRequest, asked: &[Asked], code: i16, quiet: &Quiet) -> Rope {
+fn told<'a>(request: &'a FetchRequest, asked: &'a [Asked]) -> Vec<FetchedTopic<'a>> {
     // No transaction was ever aborted here.
     let aborted = (request.isolation_level == 1).then_some(&[][..]);
-    let mut topics: Vec<FetchedTopic<'_>> = Vec::new();
-    if code == codes::NONE {
-        topics.extend(request.topics.iter().map(FetchedTopic::of));
-    }
+    let mut topics: Vec<FetchedTopic<'_>> = request.topics.iter().map(FetchedTopic::of).collect();
     for partition in asked {
         let fetched = FetchedPartition {
             index: partition.index,
@@ -238,5 +239,5 @@ fn encode(ask: &Ask<'_>, request: &FetchRequest, asked: &[Asked], code: i16, qui
             topic.partitions.push(fetched);
         }
     }
-    fetched::encode(ask.request, quiet.millis(), code, &topics)
+    topics
 }

@@ -42,8 +42,14 @@ pub(crate) struct FetchedPartition<'a> {
     pub(crate) batches: &'a [Bytes],
 }
 
-/// FetchResponse, versions 4 to 17, outside of sessions. `code` is an error of the whole.
-pub(crate) fn encode(request: &Request, throttle_ms: i32, code: i16, topics: &[FetchedTopic<'_>]) -> Rope {
+/// FetchResponse, versions 4 to 17, of a session or of none. `code` is an error of the whole.
+pub(crate) fn encode(
+    request: &Request,
+    throttle_ms: i32,
+    code: i16,
+    session: i32,
+    topics: &[FetchedTopic<'_>],
+) -> Rope {
     let version = request.version;
     let flexible = request.api.schema.is_flexible(version);
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
@@ -52,7 +58,7 @@ pub(crate) fn encode(request: &Request, throttle_ms: i32, code: i16, topics: &[F
         out.now.put_i32(throttle_ms);
         if version >= 7 {
             out.now.put_i16(code);
-            out.now.put_i32(0);
+            out.now.put_i32(session);
         }
         out.count(topics.len());
         for topic in topics {

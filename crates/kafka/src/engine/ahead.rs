@@ -5,6 +5,7 @@
 //! waits here leaves only if the right to read it still stands and nobody was erased meanwhile. It is on record as handed
 //! out, as is every page whose connection breaks before it arrives.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,12 +59,12 @@ impl ReadAhead {
         fetched.topics.iter().all(|topic| may_leave(fetching, topic)).then_some(fetched)
     }
 
-    /// Begins with the page after this one.
-    pub(super) fn begin(&self, fetching: Fetching, request: FetchRequest, last: &Fetched) {
+    /// Begins with the page after this one; `request` is what is asked for it, but for where to go on.
+    pub(super) fn begin(&self, fetching: Fetching, request: impl FnOnce() -> Option<FetchRequest>, last: &Fetched) {
         if self.locked().misses >= MISSES || last.bytes() < LARGE {
             return;
         }
-        let Some(next) = after(request, last) else { return };
+        let Some(next) = request().and_then(|request| after(request, last)) else { return };
         let expected = next.clone();
         let way = std::sync::Arc::clone(&fetching.way);
         let fetched = tokio::spawn(async move { fetching.fetch(next).await });
@@ -96,9 +97,16 @@ fn may_leave(fetching: &Fetching, topic: &Topic) -> bool {
 
 /// What a consumer asks that goes on where this page ends; none if anything on it was refused.
 fn after(mut request: FetchRequest, last: &Fetched) -> Option<FetchRequest> {
-    for (asked, topic) in request.topics.iter_mut().zip(&last.topics) {
+    let shown = last.topics.iter().flat_map(|topic| {
+        let named = &topic.named;
+        topic.shown.iter().map(|shown| ((named.topic.clone(), named.topic_id, shown.index), shown))
+    });
+    // A session may look at them in another order next time.
+    let shown: HashMap<_, _> = shown.collect();
+    for asked in &mut request.topics {
+        let (name, id) = (asked.topic.clone(), asked.topic_id);
         for partition in &mut asked.partitions {
-            let shown = topic.shown.iter().find(|shown| shown.index == partition.partition)?;
+            let shown = *shown.get(&(name.clone(), id, partition.partition))?;
             if !shown.is_well() {
                 return None;
             }

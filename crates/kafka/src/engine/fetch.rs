@@ -1,8 +1,8 @@
 //! Fetch: the cluster's batches as the reader's view shows them. Offsets, transaction markers and the lists of aborted
 //! transactions stay as they are; a view leaves gaps, as compaction does.
 //!
-//! Fetch sessions end here, towards both sides: every fetch names its partitions, so that what a caller may see is decided
-//! anew each time.
+//! Fetch sessions of clients end here: every fetch is made whole before anything else, so that what a caller may see is
+//! decided anew each time, and the cluster is asked without sessions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,24 +20,25 @@ use uuid::Uuid;
 use super::cluster::BY_NAME;
 use super::{Down, Failed, Passing, Way};
 use crate::apis;
-use crate::apis::fetch::{meant, named_as};
+use crate::apis::fetch::{begun, meant, named_as};
 use crate::apis::fetched::{self, FetchedPartition, FetchedTopic};
 use crate::codes;
 use crate::quota::Of;
+use crate::sessions::NO_SESSION;
 use crate::shared::Shared;
 use crate::wire::Rope;
 
-/// No session: all partitions are named each time.
-const NO_SESSION: i32 = -1;
+/// Towards the cluster, all partitions are named each time.
+const ALL_NAMED: i32 = -1;
 /// The bytes of a batch before those that its length counts.
 const LOG_OVERHEAD: usize = 12;
 
 impl Passing<'_> {
     pub(super) async fn fetch(&mut self) -> Result<Rope, Failed> {
-        let request: FetchRequest = self.ask.request.decode()?;
-        if request.session_id != 0 {
-            return Ok(fetched::encode(self.ask.request, self.throttle(0), codes::FETCH_SESSION_ID_NOT_FOUND, &[]));
-        }
+        let (request, part) = match begun(self.ask, self.ask.request.decode()?) {
+            Ok(begun) => begun,
+            Err(code) => return Ok(fetched::encode(self.ask.request, self.throttle(0), code, NO_SESSION, &[])),
+        };
         let fetching = Fetching {
             shared: Arc::clone(self.ask.shared),
             way: Arc::clone(self.way),
@@ -51,14 +52,16 @@ impl Passing<'_> {
         };
         if fetched.code != codes::NONE {
             let throttle = self.throttle(fetched.throttle);
-            return Ok(fetched::encode(self.ask.request, throttle, fetched.code, &[]));
+            return Ok(fetched::encode(self.ask.request, throttle, fetched.code, NO_SESSION, &[]));
         }
         self.ask.charge(Of::BytesOut, fetched.bytes(), self.quiet);
         let throttle = self.throttle(fetched.throttle);
-        let rope =
-            fetched::encode(self.ask.request, throttle, codes::NONE, &fetched.told(request.isolation_level == 1));
+        let shared = self.ask.shared;
+        let mut topics = fetched.told(request.isolation_level == 1);
+        let session = shared.sessions.finish(&part, &request, &mut topics, shared.elapsed());
+        let rope = fetched::encode(self.ask.request, throttle, codes::NONE, session, &topics);
         if throttle == 0 {
-            self.way.ahead.begin(fetching, request, &fetched);
+            self.way.ahead.begin(fetching, || shared.sessions.next(session, &request), &fetched);
         }
         Ok(rope)
     }
@@ -156,7 +159,7 @@ impl Fetching {
             .with_replica_id(BrokerId(-1))
             .with_replica_state(ReplicaState::default())
             .with_session_id(0)
-            .with_session_epoch(NO_SESSION)
+            .with_session_epoch(ALL_NAMED)
             .with_forgotten_topics_data(Vec::new())
             .with_topics(topics);
         let (longest, most) = (inner.max_wait_ms.clamp(0, wait), inner.max_bytes.clamp(1, whole(limits.fetch_bytes)));
