@@ -292,14 +292,24 @@ async fn an_apply_is_planned_first_done_whole_and_done_once() {
 #[tokio::test]
 async fn an_access_request_is_answered_by_the_owner() {
     let world = World::new().await;
-    let request = tradelane_hub::AccessRequest { product: product(), purpose: "claims".into(), note: "please".into() };
+    let request = tradelane_hub::AccessRequest {
+        product: product(),
+        purpose: "claims".into(),
+        note: "please".into(),
+        topic: None,
+    };
     let asked = world.hub.request_access(&world.near, request).await.unwrap();
     let id = asked.value().id.clone();
     let reader = world.hub.reader(&world.near, &product(), Some("claims")).await;
     assert_eq!(reader.err().unwrap().code, codes::NO_GRANT);
     world.hub.approve(&world.owner, &id, grant_conditions()).await.unwrap();
     assert!(world.hub.reader(&world.near, &product(), Some("claims")).await.is_ok());
-    let bad = tradelane_hub::AccessRequest { product: product(), purpose: "marketing".into(), note: String::new() };
+    let bad = tradelane_hub::AccessRequest {
+        product: product(),
+        purpose: "marketing".into(),
+        note: String::new(),
+        topic: None,
+    };
     assert!(world.hub.request_access(&world.near, bad).await.is_err());
 }
 

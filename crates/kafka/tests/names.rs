@@ -8,8 +8,10 @@ use bytes::{BufMut, Bytes};
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::StrBytes;
-use support::{Client, TOPIC, World, await_topic, batch, order, topic, upstream};
+use support::{Client, SECRET, TOPIC, World, await_topic, batch, order, topic, upstream};
+use tradelane_hub::{AccessRequest, Presented};
 use tradelane_model::codes;
+use tradelane_model::grant::Conditions;
 use tradelane_testkit::{Kafka, KafkaSecurity};
 use uuid::Uuid;
 
@@ -97,6 +99,24 @@ async fn partners_have_their_own_names(world: &World) {
     assert_eq!(fetch(&mut near, 12, "supplier-a.orders", Uuid::nil()).await, (UNKNOWN, 0));
     assert!(fetch(&mut far, 12, "orders.in", Uuid::nil()).await.1 > 0);
     assert_eq!(committed(&mut far, None).await, [("orders.in".to_owned(), 2)]);
+
+    // The catalog says what to subscribe to; what a consumer asked for stays if the owner names nothing.
+    let caller = world.hub.authenticate(Presented::ApiKey(&world.keys["near.app"])).unwrap();
+    let entry = world.hub.product(&caller, &TOPIC.parse().unwrap()).await.unwrap();
+    assert_eq!(entry.value().topic.as_ref().unwrap().as_str(), "supplier-b.orders");
+    let asking = AccessRequest {
+        product: SECRET.parse().unwrap(),
+        purpose: "replenishment".into(),
+        note: String::new(),
+        topic: Some("supplier-b.secret".parse().unwrap()),
+    };
+    let taken = AccessRequest { topic: Some("supplier-b.orders".parse().unwrap()), ..asking.clone() };
+    assert_eq!(world.hub.request_access(&caller, taken).await.unwrap_err().code, codes::TOPIC_TAKEN);
+    let asked = world.hub.request_access(&caller, asking).await.unwrap().value().id.clone();
+    world.hub.approve(&world.owner, &asked, Conditions::default()).await.unwrap();
+    await_topic(&mut near, "supplier-b.secret").await;
+    let unmeant = Conditions { topic: Some("supplier-b.orders".parse().unwrap()), ..Conditions::default() };
+    assert_eq!(world.hub.approve(&world.owner, &asked, unmeant).await.unwrap_err().code, codes::TOPIC_TAKEN);
 
     // A name that means something already is refused, also one's own.
     let file = "apiVersion: tradelane/v1\nkind: Grant\nspec: {id: n2, product: acme-secret, consumer: near, purpose: replenishment, topic: supplier-b.orders}\n";

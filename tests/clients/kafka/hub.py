@@ -80,6 +80,7 @@ spec:
   filter: "event.lane in reader.lanes"
   attributes: {lanes: [open]}
   view: {classes: {confidential: drop}}
+  topic: %(topic)s
 """
 
 CONFIG = """
@@ -184,11 +185,12 @@ class Hub:
         for who in (OWNER, READER):
             self.tell("operator", "keys", "issue", who, "-o", self.folder / (who + ".key"))
 
-    def products(self, partitions_by_name):
+    def products(self, partitions_by_name, prefix=""):
+        """Products, and grants by which the reader finds them under their names with that prefix, and under no other."""
         files = {}
         for name, partitions in partitions_by_name.items():
             files[name + "__odcs"] = CONTRACT % dict(name=name)
-            files[name] = PRODUCT % dict(name=name, partitions=partitions)
+            files[name] = PRODUCT % dict(name=name, partitions=partitions, topic=prefix + name)
         self.apply(OWNER, **files)
 
     def revoke(self, name):

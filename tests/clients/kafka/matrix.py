@@ -36,6 +36,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = HERE / "drivers"
 WAIT = 90
 READS = ("codecs", "large", "groups", "filtered tail", "revoked", "restart", "resume")
+# What the reader calls its topics begins with this; their owner calls them otherwise.
+READERS_NAME = "from-maker."
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -136,7 +138,8 @@ class World:
         return told
 
     def consumer(self, group, what="main", who=READER, **more):
-        settings = self.settings(who, topic=self.topic(what), group=self.topic(group), **more)
+        named = "" if who == OWNER else READERS_NAME
+        settings = self.settings(who, topic=named + self.topic(what), group=self.topic(group), **more)
         return Reading(self, self.run("consume", settings), may_see_all=who == OWNER)
 
     def stderr(self):
@@ -500,7 +503,8 @@ def run(options, able, only, console_too, jobs):
         hub.start()
         hub.people()
         topics = {world.topic(what): count for world in worlds for what, count in TOPICS.items()}
-        hub.products({**topics, "console-main": 3})
+        hub.products(topics, READERS_NAME)
+        hub.products({"console-main": 3})
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             for name, behaviour in BEHAVIOURS:
                 if not only or name in only:
