@@ -26,7 +26,7 @@ async fn on_the_embedded_engine() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_front_of_a_cluster() {
     let Some(kafka) = Kafka::start(1, KafkaSecurity::SaslTls) else { return };
-    a_session_says_what_is_new_while_the_grant_stands(&World::start(limits, Some(upstream(&kafka, "hub."))).await)
+    a_session_says_what_is_new_while_the_grant_stands(&World::in_front_of_with(limits, upstream(&kafka, "hub.")).await)
         .await;
 }
 
