@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -120,12 +121,13 @@ class Cluster:
         self.told = False
         self.stopping = threading.Event()
         count = options.brokers
-        ports = [int(port) for port in options.ports.split(",")] if options.ports else free_ports(count)
+        drawn = free_ports(3 * count)
+        ports = [int(port) for port in options.ports.split(",")] if options.ports else drawn[:count]
         if len(ports) != count:
             sys.exit(f"{count} brokers need {count} ports")
         self.secure = options.security != "plaintext"
-        plain = free_ports(count) if self.secure else ports
-        controllers = free_ports(count)
+        plain = drawn[count:2 * count] if self.secure else ports
+        controllers = drawn[2 * count:]
         self.ports, self.plain, self.controllers = self.kept_ports(ports, plain, controllers)
 
     def kept_ports(self, *ports):
@@ -331,12 +333,18 @@ def brokers_known_to(port):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    """Ports that nobody listens at, and none of those that the system gives to connections: such a one could be taken by the
+    time that a broker starts."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 

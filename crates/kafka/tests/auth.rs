@@ -124,7 +124,7 @@ async fn versions_from_the_future_are_answered_in_the_oldest_form() {
     let answer = client.answer::<ApiVersionsRequest>(0).await.unwrap();
     assert_eq!(answer.error_code, 35);
     let produce = answer.api_keys.iter().find(|api| api.api_key == 0).unwrap();
-    assert_eq!((produce.min_version, produce.max_version), (0, 12));
+    assert_eq!((produce.min_version, produce.max_version), (0, 13));
     assert!(answer.api_keys.iter().all(|api| ![68, 69, 71, 72].contains(&api.api_key) && api.api_key < 10_000));
     let answer = client.ask(3, &ApiVersionsRequest::default()).await;
     assert_eq!((answer.error_code, answer.finalized_features_epoch), (0, -1));

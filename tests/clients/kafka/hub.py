@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import ssl
@@ -210,7 +211,18 @@ class Hub:
             return json.load(answer)["access_token"]
 
 
+DRAWN = set()
+
+
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody listens at, which was not drawn before, and none of those that the system gives to connections."""
+    while True:
+        port = random.randrange(10_000, 15_000)
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in DRAWN:
+            DRAWN.add(port)
+            return port
