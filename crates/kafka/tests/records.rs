@@ -173,7 +173,7 @@ async fn old_message_formats_and_strange_acknowledgements_are_refused_by_partiti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fetch_waits_for_records_and_a_session_is_never_begun() {
+async fn a_fetch_waits_for_records_and_begins_a_session_if_it_asks_for_one() {
     let world = World::new().await;
     let (mut publisher, mut reader) = (world.client("acme.wms").await, world.client("near.app").await);
     let request = fetch_request(TOPIC, 0, 0, 60_000).with_session_epoch(0);
@@ -181,10 +181,11 @@ async fn a_fetch_waits_for_records_and_a_session_is_never_begun() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     produce(&mut publisher, TOPIC, 0, batch(&[order(1)], None)).await;
     let answer = reader.answer::<FetchRequest>(12).await.unwrap();
-    assert_eq!((answer.error_code, answer.session_id), (0, 0));
+    assert!(answer.error_code == 0 && answer.session_id > 0, "{answer:?}");
     assert_eq!(values(&answer.responses[0].partitions[0].records).len(), 1);
-    let going_on = reader.ask(12, &FetchRequest::default().with_session_id(5).with_session_epoch(1)).await;
-    assert_eq!(going_on.error_code, 70);
+    let other = answer.session_id ^ 1;
+    let going_on = reader.ask(12, &FetchRequest::default().with_session_id(other).with_session_epoch(1)).await;
+    assert_eq!(going_on.error_code, 70, "nobody has that session");
 }
 
 #[tokio::test(flavor = "multi_thread")]
