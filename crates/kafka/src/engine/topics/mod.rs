@@ -1,7 +1,7 @@
 //! The cluster's topics for the hub's own reading and writing: what comes and goes over other listeners than Kafka's.
 //!
 //! A client of the brokers like any other: it finds a partition's leader, asks it over one of a few connections, and begins
-//! again when the leader has moved. It reads what is committed and nothing else ([`committed`]), waits for many readers with
+//! again when the leader has moved. It reads what is committed and nothing else ([`mod@committed`]), waits for many readers with
 //! one question per broker ([`waiting`]), and sends each batch under numbers by which the cluster knows it again ([`numbers`]).
 //! What is in a batch it does not know.
 
