@@ -77,15 +77,15 @@ class Listener(ConsumerRebalanceListener):
 
 
 def consume():
-    # A subscription that is made while metadata is on its way waits for the next metadata (in 3.0.12 "already in flight" is
-    # taken for the answer), which by default comes after five minutes.
     consumer = KafkaConsumer(**common(), group_id=settings["group"], auto_offset_reset="earliest", session_timeout_ms=6000,
                              isolation_level=settings.get("isolation", "read_committed"), heartbeat_interval_ms=1000,
-                             auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000, metadata_max_age_ms=5000)
+                             auto_commit_interval_ms=500, max_partition_fetch_bytes=4000000)
     consumer.subscribe([settings["topic"]], listener=Listener())
     while still():
         try:
-            found = consumer.poll(timeout_ms=200)
+            # Long enough for a group to come together: 3.0.12 loses its assignment if the time is up between SyncGroup and its
+            # answer, and then waits for ever.
+            found = consumer.poll(timeout_ms=3000)
         except KafkaError as error:
             say(failure(error))
             time.sleep(0.5)
