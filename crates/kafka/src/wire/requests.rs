@@ -35,7 +35,7 @@ const NUMBERS: Kind = Array(&I32);
 const NEVER: i16 = i16::MAX;
 
 const fn schema(flexible: i16, fields: &'static [Field]) -> Schema {
-    Schema { flexible, fields }
+    Schema { flexible, fields, brokers_tags: 0 }
 }
 
 pub(crate) static PRODUCE: Schema = schema(
@@ -48,9 +48,11 @@ pub(crate) static PRODUCE: Schema = schema(
     ],
 );
 
-pub(crate) static FETCH: Schema = schema(
-    12,
-    &[
+pub(crate) static FETCH: Schema = Schema {
+    flexible: 12,
+    // Of a request: the cluster's id and the replica's state; of a partition: the replica's directory.
+    brokers_tags: 2,
+    fields: &[
         until(14, I32),
         f(I32),
         f(I32),
@@ -66,7 +68,7 @@ pub(crate) static FETCH: Schema = schema(
         since(7, Array(&Struct(&[until(12, Text), since(13, UUID), f(NUMBERS)]))),
         since(11, Text),
     ],
-);
+};
 
 pub(crate) static LIST_OFFSETS: Schema = schema(
     6,

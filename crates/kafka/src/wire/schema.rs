@@ -39,6 +39,10 @@ pub(crate) struct Field {
 pub(crate) struct Schema {
     pub(crate) flexible: i16,
     pub(crate) fields: &'static [Field],
+    /// Tags below this one are those that brokers send each other. The decoder takes their values by their types and not by
+    /// the sizes that stand in front of them, so that all behind could be read from another place than was walked here. No
+    /// client sends them; they are refused.
+    pub(crate) brokers_tags: usize,
 }
 
 /// The bytes are no such request.
@@ -62,7 +66,8 @@ impl Schema {
     /// Does a request of that version begin here? Returns how many bytes follow it: no broker looks at them, and librdkafka
     /// sends three when it asks for the metadata of all topics (seen in 2.16).
     pub(crate) fn check(&self, version: i16, body: &[u8]) -> Result<usize, Malformed> {
-        let mut walk = Walk { rest: body, version, flexible: self.is_flexible(version), entries: MAX_ENTRIES };
+        let (flexible, brokers_tags) = (self.is_flexible(version), self.brokers_tags);
+        let mut walk = Walk { rest: body, version, flexible, brokers_tags, entries: MAX_ENTRIES };
         walk.fields(self.fields)?;
         Ok(walk.rest.len())
     }
@@ -70,7 +75,7 @@ impl Schema {
 
 /// Reads tagged fields without keeping them; returns what follows. For the header, which is outside of the body.
 pub(crate) fn skip_tagged_fields(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    let mut walk = Walk { rest: bytes, version: 0, flexible: true, entries: 64 };
+    let mut walk = Walk { rest: bytes, version: 0, flexible: true, brokers_tags: 0, entries: 64 };
     walk.tagged_fields()?;
     Ok(walk.rest)
 }
@@ -79,6 +84,7 @@ struct Walk<'a> {
     rest: &'a [u8],
     version: i16,
     flexible: bool,
+    brokers_tags: usize,
     entries: usize,
 }
 
@@ -120,7 +126,9 @@ impl Walk<'_> {
         let count = self.varint()?;
         self.count(count)?;
         for _ in 0..count {
-            self.varint()?;
+            if self.varint()? < self.brokers_tags {
+                return Err(Malformed::Field);
+            }
             let size = self.varint()?;
             self.skip(size)?;
         }
