@@ -29,6 +29,9 @@ pub(crate) const NO_SESSION: i32 = 0;
 const FIRST: i32 = 0;
 const NONE: i32 = -1;
 
+/// The longest name of a topic, as Kafka has it. What is longer names nothing, and is not remembered.
+const LONGEST_NAME: usize = 249;
+
 /// A session that was used within this time gives way to nobody else's.
 const IN_USE: Duration = Duration::from_secs(120);
 
@@ -248,9 +251,12 @@ impl Session {
         Self { principal, epoch: after(FIRST), by_id, used, places, order, next: 0 }
     }
 
-    /// Takes in what a request names and lets go what it forgets; refuses to hold more than `most`.
+    /// Takes in what a request names and lets go what it forgets; refuses to hold more than `most`, or names that none has.
     fn update(&mut self, request: &FetchRequest, most: usize) -> Result<(), i16> {
         for topic in &request.topics {
+            if topic.topic.len() > LONGEST_NAME {
+                return Err(codes::INVALID_REQUEST);
+            }
             // A copy of its own, not a part of a frame that would stay with it.
             let name = TopicName(text(topic.topic.as_str()));
             for asked in &topic.partitions {
@@ -495,6 +501,19 @@ mod tests {
         assert!(lives("c", c1) && !lives("a", a2) && lives("a", a3));
         let many: Vec<_> = (0..11).map(|partition| ("t", partition, 0)).collect();
         assert_eq!(sessions.begin(&who("c"), request((0, 0), &many), false, T0).err(), Some(codes::INVALID_REQUEST));
+    }
+
+    #[test]
+    fn a_name_that_no_topic_has_is_answered_and_not_remembered() {
+        let sessions = Sessions::new(LIMITS);
+        let long = "x".repeat(LONGEST_NAME + 1);
+        let begun = sessions.begin(&who("a"), request((0, 0), &[(&long, 0, 0)]), false, T0).unwrap();
+        assert_eq!(finish(&sessions, &begun, &[(3, -1, false)]), (NO_SESSION, vec![(long.clone(), 0)]));
+        let begun = sessions.begin(&who("a"), request((0, 0), &[("t", 0, 0)]), false, T0).unwrap();
+        let (id, _) = finish(&sessions, &begun, &[(0, 0, false)]);
+        let more = sessions.begin(&who("a"), request((id, 1), &[(&long, 0, 0)]), false, T0);
+        assert_eq!(more.err(), Some(codes::INVALID_REQUEST));
+        assert!(sessions.locked().sessions.is_empty() && sessions.locked().partitions == 0);
     }
 
     #[test]
