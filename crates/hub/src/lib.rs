@@ -62,7 +62,7 @@ pub use publish::{Body, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};
 pub use records::{
     FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, RenderedPage, SealOutcome,
-    SealedRecords, StoredRecords,
+    SealedRecords, StoredRecords, UnrecordedPage,
 };
 pub use registry::{NewSchema, SchemaRecord, SchemaSetting, SchemaSettings, SubjectQuery, WhichVersion};
 pub use topics::Topic;

@@ -19,6 +19,10 @@ use crate::health::add;
 use crate::publish::{Events, IDEMPOTENCY_SECONDS, MAX_BODY, RecordPlace};
 use crate::read::{MAX_SCAN, Reader};
 
+mod fetch;
+
+pub use fetch::UnrecordedPage;
+
 /// What a producer's batch may be.
 const LIMITS: Limits =
     Limits { max_batch_bytes: 16 << 20, max_records: 100_000, max_decompressed: MAX_BODY, max_headers: 1_000 };
@@ -368,44 +372,6 @@ impl Hub {
         Ok(found)
     }
 
-    /// Records from an offset on, as the reader's view shows them. Never waits.
-    pub async fn fetch_records(&self, reader: &Reader, fetch: FetchRecords) -> Result<RecordsPage> {
-        let bounds = self.record_bounds(reader, fetch.partition).await?;
-        if fetch.offset < bounds.start || fetch.offset > bounds.end {
-            let detail = format!("The partition keeps the offsets {} to {}.", bounds.start, bounds.end);
-            return Err(HubError::new(codes::OFFSET_BEYOND_END, detail));
-        }
-        let reader = &reader.at_partition(fetch.partition);
-        let mut page = Filling { at: fetch.offset, ..Filling::default() };
-        while page.at < bounds.end && page.wants_more(fetch.max_bytes) {
-            if let Some(batch) = self.records_before(reader, page.at) {
-                page.take(&batch);
-                continue;
-            }
-            let want = fetch.max_bytes.clamp(64 << 10, 4 << 20);
-            let batches = self.inner().stores.log.read(&reader.stream(), page.at, want).await.map_err(gone)?;
-            if batches.is_empty() {
-                break;
-            }
-            for stored in batches {
-                if !page.wants_more(fetch.max_bytes) {
-                    break;
-                }
-                page.take(&*self.records(reader, &stored).await?);
-            }
-        }
-        self.check(reader)?;
-        let leaf = match page.count {
-            0 => None,
-            count => Some(self.record(self.read_leaf(reader, page.offsets, count, page.classes)).await?),
-        };
-        add(&self.inner().counters.events_read, u64::from(page.count));
-        if page.batches.is_empty() && page.at > fetch.offset {
-            page.batches.push(skip(fetch.offset, page.at)?);
-        }
-        Ok(RecordsPage { batches: page.batches, next: page.at, start: bounds.start, end: bounds.end, leaf })
-    }
-
     /// Waits until the partition goes beyond that offset; ends with an error when the right to read ends.
     pub async fn wait_records(&self, reader: &Reader, partition: u32, offset: u64) -> Result<()> {
         let for_ever = tokio::time::Instant::now() + crate::read::MAX_WAIT;
@@ -458,15 +424,6 @@ fn skip(from: u64, to: u64) -> Result<Bytes> {
         .map_err(internal)?;
     batch.finish(last).map_err(internal)?;
     Ok(bytes.into())
-}
-
-fn gone(error: StorageError) -> HubError {
-    match error {
-        StorageError::Truncated { start, .. } => {
-            HubError::new(codes::OFFSET_BEYOND_END, format!("The partition keeps nothing before offset {start}."))
-        }
-        error => error.into(),
-    }
 }
 
 fn unusable(error: BatchError) -> HubError {

@@ -461,3 +461,27 @@ async fn a_batch_of_a_clusters_that_is_damaged_is_withheld_and_reported_and_hold
     let records: Vec<_> = reported.value().iter().map(|entry| entry.record).collect();
     assert_eq!(records, [Some(10), Some(13), Some(0), Some(20)]);
 }
+
+#[tokio::test]
+async fn a_page_that_is_not_on_record_yet_is_kept_from_who_lost_the_right_and_from_all_after_an_erasure() {
+    let people = People::new().await;
+    let ann = Sent { key: Some("ann@example.com"), value: Some(r#"{"id":"1"}"#), headers: Vec::new() };
+    people.stored(1, &[ann]).await;
+    let hub = &people.world.hub;
+    let all = FetchRecords { partition: 1, offset: 0, max_bytes: 1 << 20 };
+    let (own, near) = (people.reader(&people.world.owner).await, people.reader(&people.world.near).await);
+
+    let own_page = hub.prepare_records(&own, all).await.unwrap();
+    let near_page = hub.prepare_records(&near, all).await.unwrap();
+    assert!(near_page.bytes() > 0);
+    hub.revoke(&people.world.owner, &"near-people".parse().unwrap(), "over").await.unwrap();
+    let refused = hub.release_records(near_page).await.err().map(|error| error.code);
+    assert_eq!(refused, Some(codes::GRANT_ENDED));
+
+    hub.erase(&people.world.privacy, "ann@example.com").await.unwrap();
+    let released = hub.release_records(own_page).await.unwrap();
+    assert!(released.batches.is_empty() && released.leaf.is_none(), "rendered before the erasure");
+    assert_eq!(released.next, 0, "so it is to be asked for again");
+    let again = got(&hub.fetch_records(&own, all).await.unwrap()).remove(0);
+    assert!(again.key.is_none_or(|key| !key.contains("ann@example.com")));
+}

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use tokio::time::Instant;
-use tradelane_hub::{Caller, FetchRecords, Hub, HubError, Reader};
+use tradelane_hub::{Caller, FetchRecords, Hub, HubError, Reader, UnrecordedPage};
 use tradelane_model::ProductId;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
@@ -41,12 +42,15 @@ struct Asked {
     error: i16,
     start: i64,
     end: i64,
+    /// What is rendered for the answer.
+    pages: Vec<UnrecordedPage>,
+    /// What is on record, and may be sent.
     batches: Vec<Bytes>,
 }
 
 impl Asked {
     fn held(&self) -> usize {
-        self.batches.iter().map(Bytes::len).sum()
+        self.pages.iter().map(UnrecordedPage::bytes).sum()
     }
 }
 
@@ -65,6 +69,7 @@ pub(crate) async fn answer(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, M
         }
     }
     gather(ask, &request, &mut asked).await;
+    join_all(asked.iter_mut().map(|partition| release(ask, partition))).await;
     let bytes = asked.iter().flat_map(|partition| &partition.batches).map(Bytes::len).sum();
     ask.charge(Of::BytesOut, bytes, quiet);
     let ended = ask.ended || asked.iter().any(|partition| partition.error == codes::SASL_AUTHENTICATION_FAILED);
@@ -91,6 +96,7 @@ async fn begin(ask: &Ask<'_>, topic: usize, named: &FetchTopic, partition: &Fetc
         error: codes::NONE,
         start: -1,
         end: -1,
+        pages: Vec::new(),
         batches: Vec::new(),
     };
     asked.error = match &asked.product {
@@ -195,12 +201,15 @@ async fn take(ask: &Ask<'_>, partition: &mut Asked, most: usize, so_far: usize) 
     }
     let Ok(index) = u32::try_from(partition.index) else { return 0 };
     let fetch = FetchRecords { partition: index, offset: partition.next, max_bytes: room.max(1) };
-    match ask.shared.hub.fetch_records(reader, fetch).await {
+    match ask.shared.hub.prepare_records(reader, fetch).await {
         Ok(page) => {
-            (partition.start, partition.end) = (offset(page.start), offset(page.end));
-            partition.next = page.next;
-            let bytes = page.batches.iter().map(Bytes::len).sum();
-            partition.batches.extend(page.batches);
+            let bounds = page.bounds();
+            (partition.start, partition.end) = (offset(bounds.start), offset(bounds.end));
+            partition.next = page.next();
+            let bytes = page.bytes();
+            if bytes > 0 {
+                partition.pages.push(page);
+            }
             bytes
         }
         Err(error) => {
@@ -211,6 +220,22 @@ async fn take(ask: &Ask<'_>, partition: &mut Asked, most: usize, so_far: usize) 
                 (partition.start, partition.end) = (offset(bounds.start), offset(bounds.end));
             }
             0
+        }
+    }
+}
+
+/// Puts on record what a partition has for the answer; nothing else is sent. All partitions do so at once, so that their
+/// leaves reach the disk together.
+async fn release(ask: &Ask<'_>, partition: &mut Asked) {
+    let pages = std::mem::take(&mut partition.pages);
+    for released in join_all(pages.into_iter().map(|page| ask.shared.hub.release_records(page))).await {
+        match released {
+            Ok(page) if page.batches.is_empty() => return,
+            Ok(page) => partition.batches.extend(page.batches),
+            Err(error) => {
+                partition.error = stopped(&error);
+                return;
+            }
         }
     }
 }
