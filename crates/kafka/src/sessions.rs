@@ -363,6 +363,9 @@ fn after(epoch: i32) -> i32 {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use kafka_protocol::messages::fetch_request::ForgottenTopic;
