@@ -1,5 +1,6 @@
 //! The event log: streams of record batches, addressed by the offsets of the events in them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -102,6 +103,17 @@ pub enum Truncate {
     Before(Timestamp),
 }
 
+/// One batch in the place of others: what compaction leaves of them.
+#[derive(Debug, Clone)]
+pub struct Rewrite {
+    /// The offsets that it covers: those of one whole batch or of several in a row; 1 to [`MAX_COUNT`].
+    pub offsets: Range<u64>,
+    /// The time of its append, for retention.
+    pub timestamp: Timestamp,
+    /// The framed batch, opaque; at most [`MAX_BATCH`] bytes.
+    pub payload: Bytes,
+}
+
 /// What a truncation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Truncated {
@@ -137,6 +149,10 @@ pub trait EventLog: Send + Sync {
 
     /// Removes whole batches from the start of the stream and gives their space back to the file system.
     async fn truncate_before(&self, stream: &StreamId, until: Truncate) -> Result<Truncated>;
+
+    /// Puts batches in the place of others, all or none of them; offsets stay as they are. False, and nothing is done, if
+    /// the offsets are not those of whole batches any more. Who reads meanwhile sees what was there or what is there now.
+    async fn rewrite(&self, stream: &StreamId, rewrites: Vec<Rewrite>) -> Result<bool>;
 
     /// Removes the stream with all its batches; false if there was none. A stream of the same name starts at 0 again.
     async fn delete_stream(&self, stream: &StreamId) -> Result<bool>;

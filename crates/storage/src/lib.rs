@@ -29,7 +29,7 @@ mod sql;
 pub mod sqlite;
 
 pub use error::{Result, StorageError};
-pub use event_log::{Append, Appended, Bounds, Dedup, EventLog, StoredBatch, StreamId, Truncate, Truncated};
+pub use event_log::{Append, Appended, Bounds, Dedup, EventLog, Rewrite, StoredBatch, StreamId, Truncate, Truncated};
 pub use journal::{Journal, Journaled};
 pub use key_store::{KeyRecord, KeyRef, KeyState, KeyStore, NewKey, StoredKey, Tombstone};
 pub use keyed_state::{Entry, KeyedState, Put, Swap};

@@ -5,7 +5,7 @@ use tradelane_model::Timestamp;
 
 use super::at;
 use crate::StorageError;
-use crate::event_log::{Append, Appended, Bounds, Dedup, EventLog, MAX_COUNT, StreamId, Truncate};
+use crate::event_log::{Append, Appended, Bounds, Dedup, EventLog, MAX_COUNT, Rewrite, StreamId, Truncate};
 
 fn stream(name: &str) -> StreamId {
     StreamId::new(name, 0)
@@ -40,6 +40,7 @@ pub async fn event_log(log: &dyn EventLog) {
     a_key_may_be_used_again_once_it_expired(log).await;
     those_who_wait_are_woken(log).await;
     a_truncation_removes_whole_batches(log).await;
+    a_rewrite_puts_batches_in_the_place_of_whole_others(log).await;
     a_deleted_stream_starts_anew(log).await;
     many_writers_share_one_order(log).await;
     what_is_out_of_bounds_is_refused(log).await;
@@ -157,6 +158,47 @@ async fn a_truncation_removes_whole_batches(log: &dyn EventLog) {
     assert_eq!(log.append(batch(&kept, 1, "k", at(11))).await, new(100), "offsets go on");
     let unknown = log.truncate_before(&stream("unknown"), Truncate::Offset(1)).await;
     assert_eq!(unknown, Err(StorageError::UnknownStream));
+}
+
+async fn a_rewrite_puts_batches_in_the_place_of_whole_others(log: &dyn EventLog) {
+    let compacted = stream("compacted");
+    for base in 0..6i64 {
+        log.append(batch(&compacted, 10, &format!("batch {base}"), at(base))).await.unwrap();
+    }
+    let one = |offsets: std::ops::Range<u64>, text: &'static str, time| Rewrite {
+        offsets,
+        timestamp: at(time),
+        payload: Bytes::from_static(text.as_bytes()),
+    };
+    let seen = async || -> Vec<(u64, u32, Timestamp, Vec<u8>)> {
+        let read = log.read(&compacted, 0, usize::MAX).await.unwrap();
+        read.iter().map(|b| (b.base_offset, b.count, b.timestamp, b.payload.to_vec())).collect()
+    };
+    let before = seen().await;
+    // Not from the start of a batch, not to the end of one, beyond the end; and one that fails takes the others with it.
+    for bad in [5..10, 0..15, 50..70, 60..70] {
+        let both = vec![one(0..10, "x", 0), one(bad, "x", 0)];
+        assert_eq!(log.rewrite(&compacted, both).await, Ok(false));
+        assert_eq!(seen().await, before);
+    }
+    assert_eq!(log.rewrite(&compacted, vec![one(0..30, "abc", 2), one(40..50, "", 4)]).await, Ok(true));
+    let after = seen().await;
+    let expected = [(0, 30, 2, "abc"), (30, 10, 3, "batch 3"), (40, 10, 4, ""), (50, 10, 5, "batch 5")];
+    let expected = expected.map(|(base, count, time, text)| (base, count, at(time), text.as_bytes().to_vec()));
+    assert_eq!(after, expected);
+    assert_eq!(log.read(&compacted, 25, 1).await.unwrap()[0].base_offset, 0, "every offset is still in a batch");
+    assert_eq!(log.bounds(&compacted).await, Ok(Some(Bounds { start: 0, end: 60 })));
+    assert_eq!(log.append(batch(&compacted, 1, "g", at(6))).await, new(60), "offsets go on");
+    assert_eq!(log.read(&compacted, 55, 1 << 20).await.unwrap().len(), 2);
+    let done = log.truncate_before(&compacted, Truncate::Offset(35)).await.unwrap();
+    assert_eq!((done.start, done.batches), (30, 1));
+    assert_eq!(log.rewrite(&compacted, vec![one(0..30, "x", 0)]).await, Ok(false), "truncated meanwhile");
+    for bad in [7..7, 0..u64::from(MAX_COUNT) + 1] {
+        assert!(matches!(log.rewrite(&compacted, vec![one(bad, "", 0)]).await, Err(StorageError::Limit { .. })));
+    }
+    let unknown = log.rewrite(&stream("unknown"), vec![one(0..1, "", 0)]).await;
+    assert_eq!(unknown, Err(StorageError::UnknownStream));
+    assert_eq!(log.delete_stream(&compacted).await, Ok(true));
 }
 
 async fn a_deleted_stream_starts_anew(log: &dyn EventLog) {

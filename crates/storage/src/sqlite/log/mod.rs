@@ -1,6 +1,7 @@
 //! The embedded event log: record batches as blobs in one SQLite file.
 //!
 //! * `writer.rs`: one thread appends, with one fsync for everything that has queued up.
+//! * `rewrite.rs`: what compaction leaves, in the place of what was there.
 //! * `upkeep.rs`: retention and deletion, in small steps between appends.
 //! * `checkpoint.rs`: moves the write-ahead log into the database beside the writer.
 //! * `streams.rs`: bounds, keys and the newest batches in memory.
@@ -8,6 +9,7 @@
 
 mod checkpoint;
 mod read;
+mod rewrite;
 mod streams;
 mod upkeep;
 mod writer;
@@ -32,7 +34,7 @@ use super::reserve::Reserve;
 use super::{At, open};
 use crate::error::{Result, StorageError};
 use crate::event_log::{
-    Append, Appended, Bounds, EventLog, MAX_BATCH, MAX_COUNT, StoredBatch, StreamId, Truncate, Truncated,
+    Append, Appended, Bounds, EventLog, MAX_BATCH, MAX_COUNT, Rewrite, StoredBatch, StreamId, Truncate, Truncated,
 };
 use crate::recovery::Recovery;
 use crate::sealing::KeyCheck;
@@ -271,6 +273,12 @@ impl EventLog for SqliteLog {
     async fn truncate_before(&self, stream: &StreamId, until: Truncate) -> Result<Truncated> {
         let stream = self.find(stream)?;
         self.ask(|reply| Op::Upkeep(Task::truncate(stream, until, reply))).await
+    }
+
+    async fn rewrite(&self, stream: &StreamId, rewrites: Vec<Rewrite>) -> Result<bool> {
+        let stream = self.find(stream)?;
+        rewrites.iter().try_for_each(rewrite::check)?;
+        self.ask(|reply| Op::Rewrite(stream, rewrites, reply)).await
     }
 
     async fn delete_stream(&self, stream: &StreamId) -> Result<bool> {

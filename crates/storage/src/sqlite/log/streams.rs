@@ -102,6 +102,16 @@ impl Stream {
         oldest.map_or(0, |batch| batch.payload.len())
     }
 
+    /// Lets go of batches in memory that begin before `offset`; returns their bytes.
+    pub(super) fn forget_before(&self, offset: u64) -> usize {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = 0;
+        while tail.front().is_some_and(|oldest| oldest.base_offset < offset) {
+            bytes += tail.pop_front().map_or(0, |batch| batch.payload.len());
+        }
+        bytes
+    }
+
     /// Moves the start after a truncation. The batches stay in memory, unreachable, until newer ones push them out.
     pub(super) fn set_start(&self, start: u64) {
         self.start.store(start, Ordering::Release);

@@ -14,10 +14,11 @@ use super::super::At;
 use super::KIND;
 use super::LogOptions;
 use super::checkpoint::Checkpointer;
+use super::rewrite;
 use super::streams::{MAX_OFFSET, MAX_STREAMS, Stream, Streams, row_id};
 use super::upkeep::{Task, Upkeep};
 use crate::error::{Result, StorageError};
-use crate::event_log::{Append, Appended, Bounds, Dedup, StoredBatch, StreamId};
+use crate::event_log::{Append, Appended, Bounds, Dedup, Rewrite, StoredBatch, StreamId};
 
 /// What one transaction takes at most.
 const GROUP: usize = 1024;
@@ -36,6 +37,7 @@ pub(super) struct Pending {
 /// What the writer is asked to do.
 pub(super) enum Op {
     Append(Box<Pending>),
+    Rewrite(Arc<Stream>, Vec<Rewrite>, oneshot::Sender<Result<bool>>),
     Delete(Arc<Stream>, oneshot::Sender<Result<bool>>),
     Upkeep(Task),
 }
@@ -101,6 +103,7 @@ impl Writer {
         while let Some((group, other)) = self.take(&mut queue) {
             self.append_all(group);
             match other {
+                Some(Op::Rewrite(stream, rewrites, reply)) => drop(reply.send(self.rewrite(&stream, &rewrites))),
                 Some(Op::Delete(stream, reply)) => self.delete(&stream, reply),
                 Some(Op::Upkeep(task)) => self.upkeep.add(task),
                 Some(Op::Append(_)) | None => {}
@@ -319,6 +322,26 @@ impl Writer {
                 Ok(Appended { base_offset, duplicate: false })
             }
         }
+    }
+
+    fn rewrite(&mut self, stream: &Stream, rewrites: &[Rewrite]) -> Result<bool> {
+        if let Some(error) = &self.stopped {
+            return Err(error.clone());
+        }
+        // What a deleted stream had is on its way out.
+        if !self.live.contains(&stream.incarnation) {
+            return Err(StorageError::UnknownStream);
+        }
+        let done = rewrite::rewrite(&self.connection, stream, rewrites, &self.place);
+        match &done {
+            Ok(true) => {
+                let until = rewrites.iter().map(|rewrite| rewrite.offsets.end).max().unwrap_or(0);
+                self.recent_bytes -= stream.forget_before(until);
+            }
+            Err(error @ StorageError::Stopped { .. }) => self.stop(error),
+            _ => {}
+        }
+        done
     }
 
     fn delete(&mut self, stream: &Stream, reply: oneshot::Sender<Result<bool>>) {
