@@ -4,7 +4,7 @@ use serde::Serialize;
 use tradelane_model::journal::Change;
 use tradelane_model::manifest::{self, Manifest};
 use tradelane_model::plan::{self, Plan, Verb};
-use tradelane_model::{Model, codes};
+use tradelane_model::{Model, Product, codes};
 
 use crate::Hub;
 use crate::audit_trail::{CHANGE, PLAN, hub_leaf};
@@ -79,11 +79,22 @@ impl Hub {
                 Manifest::Contract { contract, .. } => drop(views::compile_contract(contract)?),
                 Manifest::Grant(grant) => views::check_conditions(&after, &grant.product, &grant.conditions)?,
                 Manifest::Policy { organization, text } => self.check_policies(organization, text)?,
+                Manifest::Product(product) => self.check_cleanup(product)?,
                 _ => {}
             }
         }
         let pins = evolve::govern(model, &plan, &after, self.now())?;
         Ok((plan, pins))
+    }
+
+    /// In front of a cluster nothing is compacted by the hub, and nobody is to believe so.
+    fn check_cleanup(&self, product: &Product) -> Result<()> {
+        if self.inner().cluster.is_none() || product.cleanup.is_delete() {
+            return Ok(());
+        }
+        let detail =
+            format!("product {}: `cleanup` is the topic's `cleanup.policy`, which is set at the cluster", product.id);
+        Err(HubError::new(codes::MANIFEST_INVALID, detail))
     }
 
     /// An operator may apply anything but what only an owner decides; an owner may apply what is its own.

@@ -23,6 +23,7 @@ mod batch;
 pub mod capture;
 pub mod catalog;
 pub mod clock;
+pub mod compact;
 mod control;
 pub mod credential;
 pub mod detokenize;

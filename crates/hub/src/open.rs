@@ -1,8 +1,9 @@
 //! Opening a hub: stores, keys, audit log, and the model as the journal tells it. And the very first operator.
 
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +17,12 @@ use tradelane_model::journal::{Change, Entry};
 use tradelane_model::organization::{CredentialKind, PrincipalKind};
 use tradelane_model::{Model, OrgId, Organization, Principal, PrincipalId, ProductId, Role, Timestamp, codes};
 use tradelane_storage::sqlite::{LogOptions, SqliteControl, SqliteKeys, SqliteLog};
-use tradelane_storage::{EventLog, Journal, KeyStore, KeyedState, Put};
+use tradelane_storage::{EventLog, Journal, KeyStore, KeyedState, Put, StreamId};
 
 use crate::authenticate::to_hex;
 use crate::authorize::Authority;
 use crate::clock::Clock;
+use crate::compact::Cleaned;
 use crate::control::{SharedModel, replay};
 use crate::elsewhere::ClusterLog;
 use crate::error::{HubError, Result};
@@ -92,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) views: Views,
     pub(crate) meanings: Meanings,
     pub(crate) rendered: RenderCache,
+    pub(crate) cleaned: Mutex<HashMap<StreamId, Cleaned>>,
     pub(crate) token_issuer: TokenIssuer,
     pub(crate) token_verifier: TokenVerifier,
     pub(crate) tokens_seen: Cache<[u8; 32], Arc<AccessClaims>>,
@@ -161,6 +164,7 @@ impl Hub {
             rendered: RenderCache::new(config.render_cache),
             token_issuer: TokenIssuer::new(&token_key, &*config.issuer, &*config.issuer),
             token_verifier: verifier,
+            cleaned: Mutex::default(),
             tokens_seen: Cache::new(10_000),
             issuer: config.issuer,
             counters: Counters::default(),

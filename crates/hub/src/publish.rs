@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 use tradelane_keys::{Sha256, random_array, sha256};
-use tradelane_model::{Compression, ErrorCode, ProductId, Timestamp, codes};
+use tradelane_model::{Cleanup, Compression, ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
 use tradelane_records::BatchHead;
 use tradelane_storage::{Append, Dedup};
@@ -30,6 +30,7 @@ use crate::health::add;
 use crate::keyring::BatchKeys;
 use crate::native::Looking;
 use crate::publish::framed::Schemas;
+use crate::publish::partitioner::of_key;
 use crate::views::{CompiledContract, Verdict};
 
 /// The most events in one request.
@@ -155,7 +156,7 @@ impl Hub {
                 return Err(refusal(batch.refused, events.ranges.len()));
             }
         }
-        let partition = self.partition(&request, dedup.as_ref())?;
+        let partition = self.partition(&request, &events, dedup.as_ref())?;
         let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup).await?;
         let partition = appended.partition;
         if !appended.duplicate {
@@ -189,15 +190,16 @@ impl Hub {
         events: Events,
         now: Timestamp,
     ) -> Result<SealedBatch> {
+        let needs_keys = self.needs_keys(product);
         loop {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
             let packing = self.packing(contract, product, now).await?;
             let (contract, events) = (contract.clone(), events.clone());
             let schemas = Schemas::of(self, &contract, product);
             let (batch, keys) = if events.body.len() <= INLINE_BYTES {
-                (seal_events(&contract, &events, &keys, now, schemas, packing), keys)
+                (seal_events(&contract, &events, &keys, now, schemas, packing, needs_keys), keys)
             } else {
-                let work = move || (seal_events(&contract, &events, &keys, now, schemas, packing), keys);
+                let work = move || (seal_events(&contract, &events, &keys, now, schemas, packing, needs_keys), keys);
                 tokio::task::spawn_blocking(work).await.map_err(|e| HubError::of(codes::INTERNAL).because(e))?
             };
             let batch = batch?;
@@ -205,6 +207,12 @@ impl Hub {
                 return Ok(batch);
             }
         }
+    }
+
+    /// Must every event have a key? A cluster asks for it itself.
+    fn needs_keys(&self, product: &ProductId) -> bool {
+        let compacted = self.model().products.get(product).is_some_and(|known| known.cleanup == Cleanup::Compact);
+        compacted && self.inner().cluster.is_none()
     }
 
     /// How events of the product are packed.
@@ -249,8 +257,9 @@ impl Hub {
         Ok(Stored { partition, base_offset: appended.base_offset, duplicate: appended.duplicate })
     }
 
-    /// The partition that the publisher names; or one for the idempotency key, so that a retry goes there too; or any.
-    fn partition(&self, request: &Publish, dedup: Option<&Dedup>) -> Result<u32> {
+    /// The partition that the publisher names; or that of the events' key, as Kafka's clients choose it; or one for the
+    /// idempotency key, so that a retry goes there too; or any.
+    fn partition(&self, request: &Publish, events: &Events, dedup: Option<&Dedup>) -> Result<u32> {
         let model = self.model();
         let partitions = model.products.get(&request.product).ok_or_else(HubError::not_found)?.partitions;
         if let Some(partition) = request.partition {
@@ -260,6 +269,15 @@ impl Hub {
             } else {
                 Err(HubError::new(codes::BAD_PARAMETER, detail()))
             };
+        }
+        let mut keyed =
+            (0..events.ranges.len()).filter_map(|index| events.key(index)).map(|key| of_key(key, partitions));
+        if let Some(partition) = keyed.next() {
+            if keyed.any(|other| other != partition) {
+                let detail = "The events' keys belong to different partitions: send them apart, or name the partition.";
+                return Err(HubError::new(codes::BAD_PARAMETER, detail));
+            }
+            return Ok(partition);
         }
         let [a, b, c, d, ..] = dedup.map_or_else(random_array, |dedup| dedup.key);
         Ok(u32::from_le_bytes([a, b, c, d]) % partitions.max(1))
@@ -295,19 +313,36 @@ pub(crate) struct Events {
     pub(crate) head: Option<BatchHead>,
 }
 
-/// Where the parts of a record lie in the body, beside its event.
+/// Where the parts of a record are, beside its event.
 #[derive(Debug, Clone)]
 pub(crate) struct RecordPlace {
-    /// Milliseconds, as the producer set it.
-    pub(crate) time: i64,
-    pub(crate) key: Option<std::ops::Range<usize>>,
+    /// Milliseconds, as the producer set it; none: when the hub took it.
+    pub(crate) time: Option<i64>,
+    pub(crate) key: Option<KeyPlace>,
     /// Names and values.
     pub(crate) headers: Vec<(std::ops::Range<usize>, Option<std::ops::Range<usize>>)>,
     /// A record without a value.
     pub(crate) is_tombstone: bool,
 }
 
+/// Where a key is.
+#[derive(Debug, Clone)]
+pub(crate) enum KeyPlace {
+    /// In the body.
+    Body(std::ops::Range<usize>),
+    /// Beside it: a header of the request, or text with escapes.
+    Beside(Bytes),
+}
+
 impl Events {
+    /// The key of an event, if it came with one.
+    pub(crate) fn key(&self, index: usize) -> Option<&[u8]> {
+        match self.around.get(index)?.key.as_ref()? {
+            KeyPlace::Body(range) => Some(self.body.get(range.clone()).unwrap_or_default()),
+            KeyPlace::Beside(key) => Some(key),
+        }
+    }
+
     /// One event that is the whole body.
     pub(crate) fn one(body: Bytes) -> Self {
         let whole = std::iter::once(0..body.len()).collect();
@@ -384,11 +419,12 @@ fn seal_events(
     now: Timestamp,
     schemas: Schemas,
     packing: BatchPacking,
+    needs_keys: bool,
 ) -> Result<SealedBatch> {
     let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
     let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
     let looking = Looking::packed(packing);
-    let sealing = Sealing { contract, keys, now, schemas, looking, event: Vec::new(), batch };
+    let sealing = Sealing { contract, keys, now, schemas, looking, needs_keys, event: Vec::new(), batch };
     let (count, refused, lesson) = sealing.all(events)?;
     Ok(SealedBatch { count, bytes, refused, lesson })
 }
@@ -400,6 +436,8 @@ struct Sealing<'a> {
     now: Timestamp,
     schemas: Schemas,
     looking: Looking,
+    /// Is an event without a key none of this product's?
+    needs_keys: bool,
     /// The sealed event at hand.
     event: Vec<u8>,
     batch: BatchWriter<'a>,
@@ -411,6 +449,7 @@ impl Sealing<'_> {
         let mut refused = Vec::new();
         for index in 0..events.ranges.len() {
             let sealed = match events.around.get(index) {
+                _ if self.needs_keys && events.key(index).is_none() => Err((codes::KEY_REQUIRED, Vec::new())),
                 None => self.event(events.get(index))?,
                 Some(place) => self.record(events, index, place)?,
             };
@@ -469,13 +508,14 @@ impl Sealing<'_> {
         let text = |range: &std::ops::Range<usize>| events.body.get(range.clone()).unwrap_or_default();
         let headers: Vec<Header<'_>> =
             place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
-        let around = Around { key: place.key.as_ref().map(text), headers: &headers };
+        let around = Around { key: events.key(index), headers: &headers };
         // One number says what cut all parts of a record.
         let CompiledContract { envelope, tagger, .. } = contract.as_deref().unwrap_or(self.contract);
         match envelope.seal(&mut self.looking.tape, &around, &self.event, tagger, self.keys)? {
             Ok(mut stored) => {
                 Envelope::name_schema(&mut stored, schema);
-                self.batch.push(place.time, &stored, (!place.is_tombstone).then_some(&*self.event))?;
+                let time = place.time.unwrap_or_else(|| self.now.millis());
+                self.batch.push(time, &stored, (!place.is_tombstone).then_some(&*self.event))?;
             }
             Err(refused) => return Ok(Err(refused)),
         }
@@ -528,3 +568,4 @@ impl Drop for Flying<'_> {
 
 mod cloud;
 mod framed;
+mod partitioner;

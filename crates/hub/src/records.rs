@@ -16,7 +16,7 @@ use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 use crate::health::add;
-use crate::publish::{Events, IDEMPOTENCY_SECONDS, MAX_BODY, RecordPlace};
+use crate::publish::{Events, IDEMPOTENCY_SECONDS, KeyPlace, MAX_BODY, RecordPlace};
 use crate::read::{MAX_SCAN, Reader};
 
 mod fetch;
@@ -488,8 +488,8 @@ impl Gathered {
         };
         self.events.push(record.value.map_or(0..0, place));
         self.around.push(RecordPlace {
-            time: record.timestamp,
-            key: record.key.map(place),
+            time: Some(record.timestamp),
+            key: record.key.map(place).map(KeyPlace::Body),
             headers: record.headers.map(|(name, value)| (place(name), value.map(place))).collect(),
             is_tombstone: record.value.is_none(),
         });

@@ -22,12 +22,14 @@ pub struct Retained {
     pub batches: u64,
     /// Bytes given back.
     pub bytes: u64,
+    /// Events removed because a later one has their key.
+    pub superseded: u64,
     /// Expired entries of keyed state and idempotency keys removed.
     pub entries: u64,
 }
 
 impl Hub {
-    /// Removes what is older than its contract's retention, and state that expired.
+    /// Removes what is older than its contract's retention, what later events of its key supersede, and state that expired.
     pub async fn retain(&self) -> Result<Retained> {
         let (model, now) = (self.model(), self.now());
         let stores = &self.inner().stores;
@@ -50,6 +52,7 @@ impl Hub {
             done.batches += truncated.batches;
             done.bytes += truncated.bytes;
         }
+        done.superseded = self.compact().await;
         done.entries = stores.log.sweep(now).await? + stores.state.sweep(now).await?;
         Ok(done)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use quick_cache::sync::Cache;
 use tradelane_keys::MacKey;
 use tradelane_model::grant::GrantState;
-use tradelane_model::{Model, OrgId, Product, ProductId, TopicName};
+use tradelane_model::{Cleanup, Model, OrgId, Product, ProductId, TopicName};
 
 use crate::Hub;
 use crate::authorize::{Act, On};
@@ -35,6 +35,10 @@ pub struct Topic {
     pub readable: bool,
     /// May the caller publish to it?
     pub publishable: bool,
+    /// What becomes of its older events.
+    pub cleanup: Cleanup,
+    /// Seconds that its contract keeps events; none: for ever.
+    pub retention: Option<i64>,
 }
 
 /// Makes topic ids, and knows those that it made.
@@ -128,6 +132,8 @@ impl Hub {
         if ids.told.get(&id).is_none() {
             ids.told.insert(id, product.id.clone());
         }
-        Some(Topic { product: product.id.clone(), name, partitions: product.partitions, id, readable, publishable })
+        let retention = model.contract_of(&product.id).and_then(|contract| contract.current().retention);
+        let (partitions, cleanup) = (product.partitions, product.cleanup);
+        Some(Topic { product: product.id.clone(), name, partitions, id, readable, publishable, cleanup, retention })
     }
 }

@@ -3,10 +3,11 @@
 mod support;
 
 use bytes::Bytes;
+use support::records::{Sent, batch, got, value};
 use support::{World, product};
 use tradelane_hub::{Caller, FetchRecords, PublishRecords, Reader, RecordsOutcome, RecordsPage};
 use tradelane_model::codes;
-use tradelane_records::{Batch, BatchBuilder, BatchHead, Decompressor, Limits};
+use tradelane_records::{Batch, BatchHead, Limits};
 
 const CONTRACT_WITH_KEYS: &str = r#"
 apiVersion: v3.1.0
@@ -42,61 +43,6 @@ apiVersion: tradelane/v1
 kind: Grant
 spec: {id: far-people, product: acme-people, consumer: far, purpose: claims, view: {classes: {pii: pseudonym}}}
 "#;
-
-struct Sent<'a> {
-    key: Option<&'a str>,
-    value: Option<&'a str>,
-    headers: Vec<(&'a [u8], Option<&'a [u8]>)>,
-}
-
-fn value(value: &str) -> Sent<'_> {
-    Sent { key: None, value: Some(value), headers: Vec::new() }
-}
-
-fn batch(records: &[Sent<'_>], head: BatchHead) -> Bytes {
-    let mut bytes = Vec::new();
-    let mut builder = BatchBuilder::new(&mut bytes, &head);
-    for (delta, record) in (0..).zip(records) {
-        let (key, value) = (record.key.map(str::as_bytes), record.value.map(str::as_bytes));
-        builder.push(delta, 1_800_000_000_000 + i64::from(delta), key, value, &*record.headers).unwrap();
-    }
-    let last = i32::try_from(records.len()).unwrap() - 1;
-    builder.finish(last).unwrap();
-    bytes.into()
-}
-
-/// A record as a consumer gets it.
-#[derive(Debug, Clone, PartialEq)]
-struct Got {
-    offset: i64,
-    time: i64,
-    key: Option<String>,
-    value: Option<String>,
-    headers: Vec<(String, Option<String>)>,
-}
-
-fn got(page: &RecordsPage) -> Vec<Got> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let mut all = Vec::new();
-    for bytes in &page.batches {
-        let (batch, rest) = Batch::parse(bytes, &Limits::default()).unwrap();
-        assert!(rest.is_empty());
-        if batch.is_control() {
-            continue;
-        }
-        for record in batch.records(&mut Decompressor::new(), &Limits::default()).unwrap() {
-            let record = record.unwrap();
-            all.push(Got {
-                offset: batch.base_offset() + i64::from(record.offset_delta),
-                time: record.timestamp,
-                key: record.key.map(text),
-                value: record.value.map(text),
-                headers: record.headers.map(|(name, value)| (text(name), value.map(text))).collect(),
-            });
-        }
-    }
-    all
-}
 
 struct People {
     world: World,

@@ -313,6 +313,21 @@ async fn end_transaction(owner: &mut Client, name: &str, who: ProducerId, epoch:
     assert_eq!(owner.ask(3, &end).await.error_code, 0);
 }
 
+async fn settings_of(client: &mut Client, name: &str) -> std::collections::BTreeMap<String, String> {
+    let asked = kafka_protocol::messages::describe_configs_request::DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(kafka_protocol::protocol::StrBytes::from_string(name.to_owned()))
+        .with_configuration_keys(None);
+    let request = kafka_protocol::messages::DescribeConfigsRequest::default().with_resources(vec![asked]);
+    let answer = client.ask(4, &request).await.results.remove(0);
+    assert_eq!(answer.resource_name.as_str(), name);
+    let value = |setting: &kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult| {
+        assert!(setting.read_only && setting.synonyms.is_empty());
+        (setting.name.to_string(), setting.value.as_ref().map(ToString::to_string).unwrap_or_default())
+    };
+    answer.configs.iter().map(value).collect()
+}
+
 /// Keys are sealed; what stands for them is equal for equal keys.
 async fn compaction_keeps_the_last_of_each_key(kafka: &Kafka, world: &World) {
     let clock = "message.timestamp.type=LogAppendTime"; // segments are closed by their records' time
@@ -322,6 +337,13 @@ async fn compaction_keeps_the_last_of_each_key(kafka: &Kafka, world: &World) {
     let create: Vec<_> = create.into_iter().chain(settings).collect();
     text(&kafka.tool("topics", &create, b""));
     let mut owner = world.node("acme.wms", 0).await;
+    let told = settings_of(&mut owner, SECRET).await;
+    assert_eq!(told.get("cleanup.policy").map(String::as_str), Some("compact"), "as the cluster has it");
+    assert!(told.contains_key("retention.ms") && !told.contains_key("segment.ms"), "and only what is of use: {told:?}");
+    assert_eq!(settings_of(&mut owner, "hub.acme-secret").await.len(), 0, "by the caller's name of it");
+    let product = "apiVersion: tradelane/v1\nkind: Product\nspec: {id: acme-more, owner: acme, contract: acme-orders, cleanup: compact}";
+    let refused = world.hub.apply(&world.owner, &[("more.yaml".into(), product.into())], false).await.err().unwrap();
+    assert!(refused.detail.contains("cleanup.policy"), "{refused:?}");
     for number in 0..12 {
         let mut request = produce_request(0, batch(&[order(number)], None), None);
         request.topic_data[0].name = topic(SECRET);

@@ -31,7 +31,7 @@ pub use grant::{Grant, GrantState};
 pub use id::{ContractId, CredentialId, GrantId, OrgId, PrincipalId, ProductId};
 pub use journal::{Change, Entry};
 pub use organization::{Credential, Organization, Principal, Role};
-pub use product::{Compression, Product};
+pub use product::{Cleanup, Compression, Product};
 pub use shape::Shape;
 pub use state::Model;
 pub use time::Timestamp;

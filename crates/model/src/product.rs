@@ -45,6 +45,27 @@ pub struct Product {
     /// How its events are made smaller before they are encrypted. What is stored already stays as it is.
     #[serde(default, skip_serializing_if = "Compression::is_none")]
     pub compression: Compression,
+    /// What becomes of its older events.
+    #[serde(default, skip_serializing_if = "Cleanup::is_delete")]
+    pub cleanup: Cleanup,
+}
+
+/// What becomes of a product's older events: Kafka's `cleanup.policy`. What the contract's retention says holds beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cleanup {
+    /// They stay for as long as the contract says.
+    #[default]
+    Delete,
+    /// Of the events of each key only the last one stays, and every event has a key.
+    Compact,
+}
+
+impl Cleanup {
+    /// Do events stay, later ones or not?
+    pub fn is_delete(&self) -> bool {
+        *self == Self::Delete
+    }
 }
 
 /// How an event is made smaller before its public part is encrypted, one by one. A batch of sealed events does not compress.

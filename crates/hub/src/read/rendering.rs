@@ -57,8 +57,9 @@ impl Hub {
         let rendered = match found.batches.get(index) {
             None => return Ok(None),
             Some(FoundBatch::Own(stored)) => {
-                if let Some(rendered) = self.lines_before(reader, stored.base_offset) {
-                    return Ok(Some(rendered));
+                let before = self.lines_before(reader, stored.base_offset);
+                if before.as_ref().is_some_and(|rendered| rendered.end == stored.end_offset()) {
+                    return Ok(before);
                 }
                 let records = batch::records(&stored.payload)?;
                 self.lines_from(reader, &Source::of(stored), &records).await
@@ -93,7 +94,10 @@ impl Hub {
 
     /// The batch as the reader's view shows it, as a Kafka record batch.
     pub(crate) async fn records(&self, reader: &Reader, stored: &StoredBatch) -> Result<Arc<RenderedRecords>> {
-        if let Some(rendered) = self.records_before(reader, stored.base_offset) {
+        // One that ends elsewhere is of before a compaction.
+        if let Some(rendered) = self.records_before(reader, stored.base_offset)
+            && rendered.end == stored.end_offset()
+        {
             return Ok(rendered);
         }
         let records = batch::records(&stored.payload)?;
@@ -208,7 +212,7 @@ pub(super) struct Source {
     bytes: usize,
     /// When it was taken.
     time: Timestamp,
-    /// 0 for our own log, which never changes a batch.
+    /// 0 for our own log, which only compaction changes: offsets then say which is which.
     pub(super) checksum: u32,
     /// Do its records have times of their own, which say better when they were taken?
     has_times: bool,

@@ -1,6 +1,8 @@
 //! A hub in a folder of its own, with an operator, an owner and two partners.
 #![allow(dead_code, unreachable_pub, missing_docs)] // every test file uses a part of it
 
+pub mod records;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;

@@ -1,7 +1,14 @@
-//! DescribeConfigs: the few settings that mean something here, all of them read-only.
+//! DescribeConfigs: the few settings that mean something here, all of them read-only. In front of a cluster those of topics
+//! are the cluster's.
+
+use std::collections::HashMap;
 
 use kafka_protocol::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use kafka_protocol::protocol::StrBytes;
+use tradelane_hub::Topic;
+use tradelane_hub::compact::{COMPACTION_LAG, TOMBSTONE_RETENTION};
+use tradelane_model::Cleanup;
 
 use crate::apis::{Ask, Quiet};
 use crate::codes;
@@ -10,7 +17,7 @@ use crate::wire::schema::Malformed;
 use crate::wire::{Rope, text};
 
 /// Kinds of resources.
-const TOPIC: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 /// Where a setting comes from: the broker's file, for all alike.
 const STATIC: i8 = 4;
@@ -21,16 +28,31 @@ const INT: i8 = 3;
 const LONG: i8 = 5;
 const LIST: i8 = 7;
 
+/// Settings of topics that the cluster has told, by the caller's names of the topics.
+pub(crate) type Told = HashMap<StrBytes, Vec<DescribeConfigsResourceResult>>;
+
 pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
-    let request: DescribeConfigsRequest = ask.request.decode()?;
+    reply(ask, ask.request.decode()?, Told::new(), quiet.millis())
+}
+
+/// Answers the request; what is not told by a cluster is ours.
+pub(crate) fn reply(
+    ask: &Ask<'_>,
+    request: DescribeConfigsRequest,
+    mut told: Told,
+    throttle: i32,
+) -> Result<Rope, Malformed> {
     let mut results = Vec::new();
     for resource in request.resources {
         let result = DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         let settings = match resource.resource_type {
-            TOPIC => ask.visible(&resource.resource_name, 0).map(|_| of_topic(ask)),
-            BROKER if resource.resource_name.as_str() == NODE.to_string() => Some(of_broker(ask)),
+            TOPIC => ask.visible(&resource.resource_name, 0).map(|topic| {
+                let ours = || all(of_topic(ask, &topic));
+                told.remove(&resource.resource_name).unwrap_or_else(ours)
+            }),
+            BROKER if resource.resource_name.as_str() == NODE.to_string() => Some(all(of_broker(ask))),
             _ => None,
         };
         results.push(match settings {
@@ -39,8 +61,7 @@ pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
                     None => true,
                     Some(keys) => keys.iter().any(|key| key.as_str() == name),
                 };
-                let settings = settings.into_iter().filter(|(name, ..)| wanted(name));
-                result.with_configs(settings.map(|(name, value, kind)| setting(name, value, kind)).collect())
+                result.with_configs(settings.into_iter().filter(|setting| wanted(&setting.name)).collect())
             }
             None if resource.resource_type == TOPIC => result.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
             None => result
@@ -48,15 +69,28 @@ pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
                 .with_error_message(Some(text("Topics and this broker have settings; nothing else has."))),
         });
     }
-    let response = DescribeConfigsResponse::default().with_throttle_time_ms(quiet.millis()).with_results(results);
+    let response = DescribeConfigsResponse::default().with_throttle_time_ms(throttle).with_results(results);
     ask.request.reply(&response)
 }
 
 type Setting = (&'static str, String, i8);
 
-fn of_topic(ask: &Ask<'_>) -> Vec<Setting> {
+fn all(settings: Vec<Setting>) -> Vec<DescribeConfigsResourceResult> {
+    settings.into_iter().map(|(name, value, kind)| setting(name, value, kind)).collect()
+}
+
+fn of_topic(ask: &Ask<'_>, topic: &Topic) -> Vec<Setting> {
+    let cleanup = match (topic.cleanup, topic.retention) {
+        (Cleanup::Delete, _) => "delete",
+        (Cleanup::Compact, None) => "compact",
+        (Cleanup::Compact, Some(_)) => "compact,delete",
+    };
+    let retention = topic.retention.map_or(-1, |seconds| seconds.saturating_mul(1_000));
     vec![
-        ("cleanup.policy", "delete".to_owned(), LIST),
+        ("cleanup.policy", cleanup.to_owned(), LIST),
+        ("delete.retention.ms", (TOMBSTONE_RETENTION * 1_000).to_string(), LONG),
+        ("min.compaction.lag.ms", (COMPACTION_LAG * 1_000).to_string(), LONG),
+        ("retention.ms", retention.to_string(), LONG),
         ("compression.type", "uncompressed".to_owned(), STRING),
         ("max.message.bytes", ask.shared.limits.request.to_string(), INT),
         ("message.timestamp.type", "CreateTime".to_owned(), STRING),

@@ -2,7 +2,7 @@
 //!
 //! A handler decodes (after the shape was checked), asks the hub as the caller, and encodes. It knows no connection.
 
-mod configs;
+pub(crate) mod configs;
 pub(crate) mod fetch;
 pub(crate) mod fetched;
 mod group_offsets;

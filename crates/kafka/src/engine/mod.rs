@@ -9,6 +9,7 @@
 mod ahead;
 mod cluster;
 pub(crate) mod config;
+mod configs;
 mod coordinator;
 mod fetch;
 mod groups;
@@ -101,7 +102,6 @@ pub(crate) async fn answer(
         Key::Produce | Key::Fetch if ask.ended => return apis::answer(ask, quiet).await,
         Key::Produce if ask.request.version < ask.request.api.min => return apis::answer(ask, quiet).await,
         _ if ask.ended || !in_range => return Ok(Answer { rope: None, end: true }),
-        Key::DescribeConfigs => return apis::answer(ask, quiet).await,
         _ => {}
     }
     let mut passing = Passing { ask, way, quiet, turn };
@@ -139,6 +139,7 @@ impl Passing<'_> {
             Key::OffsetCommit => self.offset_commit().await,
             Key::OffsetFetch => self.offset_fetch().await,
             Key::OffsetDelete => self.offset_delete().await,
+            Key::DescribeConfigs => self.describe_configs().await,
             Key::InitProducerId => self.init_producer_id().await,
             Key::AddPartitionsToTxn => self.add_partitions_to_txn().await,
             Key::AddOffsetsToTxn => self.add_offsets_to_txn().await,
@@ -146,7 +147,6 @@ impl Passing<'_> {
             Key::TxnOffsetCommit => self.txn_offset_commit().await,
             Key::Produce
             | Key::Fetch
-            | Key::DescribeConfigs
             | Key::DescribeTopicPartitions
             | Key::ApiVersions
             | Key::SaslHandshake

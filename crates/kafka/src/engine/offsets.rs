@@ -72,7 +72,7 @@ macro_rules! rename_all {
 
 impl Passing<'_> {
     /// The cluster's name of a topic that exists for the caller.
-    fn inner_name(&self, name: &TopicName) -> Option<TopicName> {
+    pub(super) fn inner_name(&self, name: &TopicName) -> Option<TopicName> {
         Some(self.way.cluster.names.topic(&self.ask.topic(name)?.product))
     }
 

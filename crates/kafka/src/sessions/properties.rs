@@ -47,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn name(topic: u8) -> TopicName {
-    TopicName(text(&format!("topic-{topic}")))
+    TopicName(text(format!("topic-{topic}")))
 }
 
 fn request(session: (i32, i32), step: &Step) -> FetchRequest {
