@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tradelane_model::Compression;
 use tradelane_model::Shape;
 use tradelane_seal::bench_docs::{self, Size};
 
@@ -27,8 +28,13 @@ pub(super) fn best(effort: Effort, mut work: impl FnMut(usize)) -> f64 {
     best / effort.documents as f64
 }
 
-/// An organization with one product of kind 0, and a partner that sees nothing classified.
-pub(super) fn network(shape: &Shape, schema: &Value, partners: usize) -> Vec<(String, String)> {
+/// An organization with one product of kind 0, compressed so, and partners that see nothing classified.
+pub(super) fn network(
+    shape: &Shape,
+    schema: &Value,
+    partners: usize,
+    compression: Compression,
+) -> Vec<(String, String)> {
     let places = shape.places();
     let classed = places.iter().filter_map(|(at, place)| place.class.as_ref().map(|class| (at, class)));
     let fields: Vec<Value> =
@@ -38,8 +44,10 @@ pub(super) fn network(shape: &Shape, schema: &Value, partners: usize) -> Vec<(St
         "status": "active", "name": "Shipments", "schema": [{"name": "shipment"}],
         "customProperties": [{"property": "tradelane", "value": {"fields": fields, "jsonSchema": schema}}],
     });
-    let product =
-        manifest("Product", json!({"id": "bench-shipments", "owner": "bench", "contract": "bench-shipments"}));
+    let spec = json!({
+        "id": "bench-shipments", "owner": "bench", "contract": "bench-shipments", "compression": compression,
+    });
+    let product = manifest("Product", spec);
     let mut files = vec![("contract".to_owned(), contract.to_string()), ("product".to_owned(), product)];
     for n in 0..partners {
         let grant = json!({"id": format!("g-{n}"), "product": "bench-shipments", "consumer": format!("partner-{n}"), "purpose": "bench"});
@@ -72,7 +80,7 @@ pub(super) fn people(partners: usize) -> Vec<(String, String)> {
 /// `events.ndjson`, events of kind 0 one a line, and the manifests in `people` and `network`.
 pub(super) fn write(folder: &Path, count: u64, partners: usize) -> Result<()> {
     let sample = serde_json::from_slice(&bench_docs::document(0, Size::Small, 0)).map_err(broken)?;
-    let network = network(&bench_docs::shape(0, false), &bench_docs::schema_like(&sample), partners);
+    let network = network(&bench_docs::shape(0, false), &bench_docs::schema_like(&sample), partners, Compression::None);
     for (name, files) in [("people", people(partners)), ("network", network)] {
         let place = folder.join(name);
         std::fs::create_dir_all(&place).map_err(broken)?;

@@ -12,7 +12,7 @@ use tradelane_hub::publish::{Body, Publish};
 use tradelane_hub::{Caller, From, Hub, HubConfig, NewCredential, Presented, ReadLimits, SystemClock};
 use tradelane_keys::{AtRest, SecretBytes, SigningKey};
 use tradelane_model::organization::CredentialKind;
-use tradelane_model::{Grant, ProductId, Timestamp};
+use tradelane_model::{Compression, Grant, ProductId, Timestamp};
 use tradelane_policy::{Action, Authorizer, Epochs, Permit, Request, Resource};
 use tradelane_seal::bench_docs::{self, Size, schema_like};
 use tradelane_storage::sqlite::{LogOptions, SqliteLog};
@@ -173,7 +173,7 @@ impl Bench {
         let runtime = runtime()?;
         let (hub, operator) = open(dir.path(), &runtime)?;
         let sample: Value = serde_json::from_slice(&bench_docs::document(0, Size::Small, 0)).map_err(broken)?;
-        let files = network(&bench_docs::shape(0, false), &schema_like(&sample), READERS);
+        let files = network(&bench_docs::shape(0, false), &schema_like(&sample), READERS, Compression::None);
         let (owner, partners) = runtime.block_on(async {
             hub.apply(&operator, &people(READERS), false).await.map_err(broken)?;
             let owner = key(&hub, &operator, "bench.owner").await?;

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 use tradelane_http::bench_peer;
+use tradelane_model::Compression;
 use tradelane_seal::bench_docs::{self, Size};
 
-use self::servers::{Hub, PRODUCT, Server};
+use self::servers::{Hub, PRODUCT, Server, Settings};
 use self::wire::Wire;
 use super::{Figure, Target, show};
 use crate::failure::{Failure, Result};
@@ -47,6 +48,16 @@ pub(crate) struct Args {
     /// Where the servers keep their files: a disk, or the figures of durable publishing mean nothing
     #[arg(long, value_name = "FOLDER")]
     folder: Option<std::path::PathBuf>,
+    /// Run the hub in front of the cluster of Apache Kafka at this address, without TLS; it makes topics there
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster: Option<String>,
+    /// How the product's events are packed: none, event or dictionary
+    #[arg(long, default_value = "none", value_parser = compression)]
+    compression: Compression,
+}
+
+fn compression(text: &str) -> std::result::Result<Compression, serde_json::Error> {
+    serde_json::from_value(json!(text))
 }
 
 fn broken(error: impl std::fmt::Display) -> Failure {
@@ -94,13 +105,18 @@ pub(super) fn run(args: &Args, out: Out) -> Result<()> {
     let batches: Vec<Vec<u8>> = (0..16).map(batch).collect();
     let progress = out.progress(4, "measuring");
     let peer = Server::peer(&place.path().join("peer"), core)?;
-    let hub = Hub::start(&place.path().join("publish"), 0, 64, core)?;
+    let start = |name: &str, readers, cache| {
+        let settings =
+            Settings { readers, cache, core, cluster: args.cluster.as_deref(), compression: args.compression };
+        Hub::start(&place.path().join(name), settings)
+    };
+    let hub = start("publish", 0, 64)?;
     let mut figures = publishing(args, &batches, &hub, &peer)?;
     drop((hub, peer));
     progress.inc(1);
 
     // A cache that holds nothing: each reader's events are rendered for it.
-    let hub = Hub::start(&place.path().join("read"), COLD_READERS, 1, core)?;
+    let hub = start("read", COLD_READERS, 1)?;
     fill(args.batches, &batches, &hub)?;
     progress.inc(1);
     let read = reading(args, &batches, &hub, &place.path().join("reading"))?;
@@ -108,7 +124,7 @@ pub(super) fn run(args: &Args, out: Out) -> Result<()> {
     drop(hub);
     progress.inc(1);
 
-    let hub = Hub::start(&place.path().join("equal"), READERS, 64, core)?;
+    let hub = start("equal", READERS, 64)?;
     figures.push(equal_views(&batches, &hub, read.governed, read.raw)?);
     progress.finish_and_clear();
     show(&figures, out);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::wire::Wire;
 use crate::bench::documents::{network, people};
 use crate::failure::{Failure, Result};
+use tradelane_model::Compression;
 use tradelane_seal::bench_docs::{self, Size, schema_like};
 
 /// What the bench's product is called.
@@ -85,6 +86,40 @@ fn ticks_a_second() -> f64 {
     text.and_then(|text| text.trim().parse().ok()).unwrap_or(100.0)
 }
 
+/// How a hub is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Settings<'a> {
+    /// How many partners read.
+    pub(super) readers: usize,
+    /// The cache of rendered batches, in MiB.
+    pub(super) cache: u64,
+    /// The core that it runs on.
+    pub(super) core: Option<&'a str>,
+    /// The cluster that keeps its events, if it does not itself.
+    pub(super) cluster: Option<&'a str>,
+    /// How events are packed.
+    pub(super) compression: Compression,
+}
+
+impl Settings<'_> {
+    fn file(self, folder: &Path) -> String {
+        // The rates are not what is measured.
+        let own = format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\n[tls]\nmode = \"plain-loopback\"\n[log]\nlevel = \"warn\"\n\
+             [storage]\nrender_cache_mib = {}\n[rates]\nper_credential = 100000.0\nper_organization = 100000.0\n",
+            self.cache
+        );
+        let Some(bootstrap) = self.cluster else { return own };
+        // Each hub has topics of its own.
+        let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let prefix = format!("bench-{}-{name}.", std::process::id());
+        format!(
+            "{own}[kafka]\nenabled = true\nengine = \"kafka\"\naddress = \"127.0.0.1:0\"\nplain_loopback = true\n\
+             [cluster]\nbootstrap = [{bootstrap:?}]\ntopic_prefix = {prefix:?}\n"
+        )
+    }
+}
+
 /// A hub with the bench's product, its publisher's key and its readers' keys.
 pub(super) struct Hub {
     pub(super) server: Server,
@@ -93,26 +128,22 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// A new hub in that folder. `cache` is in MiB.
-    pub(super) fn start(folder: &Path, readers: usize, cache: u64, core: Option<&str>) -> Result<Self> {
+    /// A new hub in that folder.
+    pub(super) fn start(folder: &Path, settings: Settings<'_>) -> Result<Self> {
         fs::create_dir_all(folder).map_err(broken)?;
         let config = folder.join("tradelane.toml");
-        // The rates are not what is measured.
-        let text = format!(
-            "[listen]\naddress = \"127.0.0.1:0\"\n[tls]\nmode = \"plain-loopback\"\n[log]\nlevel = \"warn\"\n\
-             [storage]\nrender_cache_mib = {cache}\n[rates]\nper_credential = 100000.0\nper_organization = 100000.0\n"
-        );
-        fs::write(&config, text).map_err(broken)?;
+        fs::write(&config, settings.file(folder)).map_err(broken)?;
         let key_file = folder.join("operator.key");
         let (config, key) = (config.display().to_string(), key_file.display().to_string());
-        let server = Server::start(&["serve", "-c", &config, "--operator-key-file", &key], core)?;
+        let server = Server::start(&["serve", "-c", &config, "--operator-key-file", &key], settings.core)?;
         let operator = fs::read_to_string(&key_file).map_err(broken)?.trim().to_owned();
         let mut hub = Self { server, publisher: String::new(), readers: Vec::new() };
-        hub.furnish(&operator, readers)?;
+        hub.furnish(&operator, settings)?;
         Ok(hub)
     }
 
-    fn furnish(&mut self, operator: &str, readers: usize) -> Result<()> {
+    fn furnish(&mut self, operator: &str, settings: Settings<'_>) -> Result<()> {
+        let readers = settings.readers;
         let mut wire = self.server.connect(Some(operator))?;
         apply(&mut wire, &people(readers))?;
         self.publisher = key(&mut wire, "bench.owner")?;
@@ -120,7 +151,7 @@ impl Hub {
             self.readers.push(key(&mut wire, &format!("partner-{n}.app"))?);
         }
         let sample = serde_json::from_slice(&bench_docs::document(0, Size::Small, 0)).map_err(broken)?;
-        let files = network(&bench_docs::shape(0, false), &schema_like(&sample), readers);
+        let files = network(&bench_docs::shape(0, false), &schema_like(&sample), readers, settings.compression);
         apply(&mut self.server.connect(Some(&self.publisher))?, &files)
     }
 }
