@@ -30,7 +30,12 @@ impl Names {
 
     /// The product of a topic; none if it is somebody else's topic.
     pub(crate) fn product(&self, topic: &str) -> Option<ProductId> {
-        topic.strip_prefix(&self.prefix)?.parse().ok()
+        self.bare(topic)?.parse().ok()
+    }
+
+    /// What comes after the prefix.
+    pub(crate) fn bare<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&self.prefix)
     }
 }
 

@@ -19,7 +19,7 @@ fn frame(key: u16, version: u16, flexible: bool, body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_count_of_two_thousand_million_costs_nothing() {
     let claims = [&[0x7f, 0xff, 0xff, 0xff][..], &[0xff, 0xff, 0xff, 0xff, 0x07], &[0xff, 0xff, 0xff, 0xff, 0x0f]];
-    for (key, ..) in tradelane_kafka::served() {
+    for (key, ..) in tradelane_kafka::served(true) {
         for version in 0..=13 {
             for claim in claims {
                 // The claim at every place of the body, in front of zeros and of ones.

@@ -56,6 +56,15 @@ async fn partners_have_their_own_names(world: &World) {
     let all = near.ask(12, &m::MetadataRequest::default().with_topics(None)).await;
     assert_eq!(all.topics.iter().map(|t| t.name.clone().unwrap()).collect::<Vec<_>>(), [topic("supplier-a.orders")]);
 
+    // By id alone, which Java's clients write beside an empty name.
+    for name in [None, Some(topic(""))] {
+        let asked = |id| m::metadata_request::MetadataRequestTopic::default().with_topic_id(id).with_name(name.clone());
+        let asked = m::MetadataRequest::default().with_topics(Some(vec![asked(id_near), asked(id_far)]));
+        let found = near.ask(12, &asked).await.topics;
+        assert_eq!(found.iter().map(|found| found.error_code).collect::<Vec<_>>(), [0, UNKNOWN_ID]);
+        assert_eq!(found[0].name, Some(topic("supplier-a.orders")));
+    }
+
     assert_eq!(produce(&mut publisher, 9, TOPIC, Uuid::nil()).await, 0);
     assert_eq!(produce(&mut publisher, 13, "", id_own).await, 0);
     assert_eq!(produce(&mut near, 9, "supplier-a.orders", Uuid::nil()).await, ENDED);

@@ -9,7 +9,8 @@ use std::fmt::Debug;
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::StrBytes;
-use support::{Client, SECRET, TOPIC, World, batch, order, topic};
+use support::{Client, SECRET, TOPIC, World, await_topic, batch, order, topic, upstream};
+use tradelane_testkit::{Kafka, KafkaSecurity};
 
 /// Asks about a topic and a group and returns the answer as text.
 async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<String> {
@@ -135,6 +136,25 @@ async fn ask(client: &mut Client, api: &str, name: &str, group: &str) -> Option<
                 .with_protocols(vec![protocol]);
             show(client.ask(7, &request).await)
         }
+        "ConsumerGroupHeartbeat" => {
+            // It joins, or is nobody's member; how long it takes to be assigned something does not matter.
+            let request = m::ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group_id.clone())
+                .with_member_id("m".into())
+                .with_rebalance_timeout_ms(10_000);
+            let join = request
+                .clone()
+                .with_subscribed_topic_names(Some(vec![topic(name)]))
+                .with_topic_partitions(Some(Vec::new()));
+            let joined = client.ask(1, &join).await;
+            let next = request.with_rebalance_timeout_ms(-1).with_member_epoch(joined.member_epoch);
+            let next = client.ask(1, &next).await;
+            let leave = m::ConsumerGroupHeartbeatRequest::default().with_group_id(group_id).with_member_id("m".into());
+            show((joined, next, client.ask(1, &leave.with_member_epoch(-1)).await))
+        }
+        "ConsumerGroupDescribe" => {
+            show(client.ask(1, &m::ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id])).await)
+        }
         _ => return None,
     })
 }
@@ -167,7 +187,7 @@ async fn what_is_another_tenants_is_what_does_not_exist_in_every_api() {
     assert_eq!(committed.topics[0].partitions[0].error_code, 0);
     let produced = ask(&mut world.client("acme.wms").await, "Produce", SECRET, "").await.unwrap();
     assert!(produced.contains("error_code: 0"), "{produced}");
-    let mut served = tradelane_kafka::served();
+    let mut served = tradelane_kafka::served(false);
     // What is listed has no name to ask for: it is asked while the partners have no group of their own.
     served.sort_by_key(|(_, api, ..)| *api != "ListGroups");
     for (_, api, topics, groups) in served {
@@ -198,12 +218,75 @@ async fn what_is_another_tenants_is_what_does_not_exist_in_every_api() {
     assert!(kept.contains("committed_offset: 4711"), "nobody else changed it: {kept}");
 }
 
+/// The same for groups that only a cluster has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_another_tenants_is_what_does_not_exist_in_every_api_of_a_cluster() {
+    let Some(kafka) = Kafka::start(1, KafkaSecurity::SaslTls) else { return };
+    let world = World::in_front_of(upstream(&kafka, "hub.")).await;
+    // The owner has a member in its group, which reads both of its topics.
+    let mut owner = world.at("acme.owner").await;
+    for name in [TOPIC, SECRET] {
+        await_topic(&mut owner, name).await;
+    }
+    let groups = ["owners-group", "nobody-group", "mine", "none"];
+    for principal in ["acme.owner", "near.app", "far.app"] {
+        await_groups(&mut world.at(principal).await, &groups).await;
+    }
+    let join = m::ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(text("owners-group")))
+        .with_member_id("m".into())
+        .with_rebalance_timeout_ms(10_000)
+        .with_subscribed_topic_names(Some(vec![topic(TOPIC), topic(SECRET)]))
+        .with_topic_partitions(Some(Vec::new()));
+    assert_eq!(owner.ask(1, &join).await.error_code, 0);
+    let mut rows = tradelane_kafka::served(true);
+    rows.retain(|(_, api, ..)| api.starts_with("ConsumerGroup"));
+    // Describing first, while the partners have no groups of their own.
+    rows.sort_by_key(|(_, api, ..)| *api != "ConsumerGroupDescribe");
+    assert_eq!(rows.len(), 2);
+    for (_, api, topics, _) in rows {
+        for principal in ["near.app", "far.app"] {
+            let mut client = world.at(principal).await;
+            if topics {
+                let theirs = ask(&mut client, api, SECRET, "mine").await.expect("a row in this test");
+                let nobodys = ask(&mut client, api, "acme-nosuch", "none").await.unwrap();
+                let same = |answer: &str, name: &str| answer.replace(name, "X").replace("mine", "none");
+                assert_eq!(same(&theirs, SECRET), same(&nobodys, "acme-nosuch"), "{api} by {principal}");
+            }
+            let theirs = ask(&mut client, api, "acme-nosuch", "owners-group").await.expect("a row in this test");
+            let nobodys = ask(&mut client, api, "acme-nosuch", "nobody-group").await.unwrap();
+            assert_eq!(
+                theirs.replace("owners-group", "G"),
+                nobodys.replace("nobody-group", "G"),
+                "{api} by {principal}"
+            );
+        }
+    }
+    let described = ask(&mut owner, "ConsumerGroupDescribe", "", "owners-group").await.unwrap();
+    assert!(described.contains(SECRET) && described.contains("member_id: \"m\""), "{described}");
+}
+
+/// Waits until these groups can be asked for, as every client does.
+async fn await_groups(client: &mut Client, groups: &[&str]) {
+    for name in groups {
+        let find = m::FindCoordinatorRequest::default().with_coordinator_keys(vec![text(name)]);
+        let asked = m::OffsetFetchRequest::default().with_group_id(GroupId(text(name))).with_topics(None);
+        for _ in 0..600 {
+            let found = client.ask(4, &find).await.coordinators[0].error_code;
+            if found == 0 && client.ask(7, &asked).await.error_code == 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_products_id_is_no_topic_for_who_has_another_name_for_it_in_any_api() {
     let world = World::new().await;
     world.grant("near", "supplier-a.orders").await.unwrap();
     let mut near = world.client("near.app").await;
-    for (_, api, topics, _) in tradelane_kafka::served() {
+    for (_, api, topics, _) in tradelane_kafka::served(false) {
         if topics {
             let own = ask(&mut near, api, TOPIC, "none").await.unwrap();
             let nobodys = ask(&mut near, api, "acme-nosuch", "none").await.unwrap();

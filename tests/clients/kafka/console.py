@@ -50,6 +50,27 @@ def console(table, hub, kafka, work):
         rows = [line.split() for line in described.splitlines() if TOPIC in line]
         assert sum(int(row[5]) for row in rows) == 20, described
 
+    def newer_groups():
+        if not hub.has_transactions:
+            return "- the embedded engine has the classic protocol"
+        newer = pathlib.Path(work) / "newer.properties"
+        given = files[READER].read_text().replace("session.timeout.ms=6000", "group.protocol=consumer")
+        newer.write_text(given)
+        command = [sys.executable, TOOL, "tool", kafka, "console-consumer", "--bootstrap-server", hub.kafka, "--command-config", newer,
+                   "--topic", TOPIC, "--group", "newer", "--from-beginning", "--timeout-ms", "60000"]
+        reading = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            for _ in range(20):
+                described = tool(READER, "consumer-groups", "--describe", "--members", "--verbose", "--group", "newer", fails=True)
+                if "%s:0,1,2" % TOPIC in described:
+                    break
+            assert "%s:0,1,2" % TOPIC in described and "hub." not in described.replace(hub.kafka, ""), described
+            state = tool(READER, "consumer-groups", "--describe", "--state", "--group", "newer")
+            assert "uniform" in state and "Stable" in state, state
+        finally:
+            reading.terminate()
+            reading.wait()
+
     def get_offsets():
         found = tool(READER, "get-offsets", "--topic", TOPIC)
         assert sum(int(line.split(":")[2]) for line in found.split() if line.startswith(TOPIC + ":")) == 20, found
@@ -65,6 +86,6 @@ def console(table, hub, kafka, work):
         told = tool(READER, "topics", "--create", "--topic", "mine", "--partitions", "1", fails=True)
         assert "UnsupportedVersion" in told or "uthoriz" in told, told
 
-    for name, function in (("topics", topics), ("produce, consume", producer_and_consumer), ("groups", consumer_groups),
+    for name, function in (("topics", topics), ("produce, consume", producer_and_consumer), ("groups", consumer_groups), ("newer groups", newer_groups),
                            ("get-offsets", get_offsets), ("configs", configs), ("api-versions", api_versions), ("create refused", refused)):
         table.attempt(CLIENT, name, function)

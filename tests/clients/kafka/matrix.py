@@ -42,8 +42,10 @@ SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
 class Client:
-    def __init__(self, name, command, needs, codecs="none gzip snappy lz4 zstd", but=None):
+    def __init__(self, name, command, needs, codecs="none gzip snappy lz4 zstd", but=None, newer=False):
         self.name, self.command, self.needs, self.codecs, self.but = name, command, needs, codecs.split(), but or {}
+        # Does it speak the newer protocol of groups (KIP-848)?
+        self.newer = newer
 
 
 def installed(module):
@@ -63,8 +65,8 @@ def clients(kafka):
     python = lambda file: [sys.executable, str(DRIVERS / file)]
     node = lambda file: ["node", str(HERE / "node" / file)]
     return [
-        Client("kafka-clients", java, jars),
-        Client("confluent-kafka", python("librdkafka.py"), installed("confluent_kafka")),
+        Client("kafka-clients", java, jars, newer=True),
+        Client("confluent-kafka", python("librdkafka.py"), installed("confluent_kafka"), newer=True),
         Client("kcat", python("kcat_driver.py"), lambda: shutil.which("kcat"),
                but={"OAUTHBEARER": "has no way to be given a token"}),
         Client("aiokafka", python("aiokafka_driver.py"), installed("aiokafka"),
@@ -328,19 +330,63 @@ def violation(world):
     return told[0]["error"]
 
 
-def revoked(world):
+def revoked(world, what="brief", more={}):
     """A consumer whose grant ends is told so at its next fetch, and is given nothing more."""
-    world.publish([{"key": "k", "value": order(1)}], "brief", 1)
-    reading = world.consumer("brief", "brief")
+    world.publish([{"key": "k", "value": order(1)}], what, 1)
+    reading = world.consumer(what, what, **more)
     reading.has(names([1]))
-    world.hub.revoke(world.topic("brief"))
-    world.publish([{"key": "k", "value": order(2)}], "brief", 1)
+    world.hub.revoke(world.topic(what))
+    world.publish([{"key": "k", "value": order(2)}], what, 1)
     pattern = re.compile("AUTHORIZATION|Authorization|not authorized|Not authorized|UNKNOWN_TOPIC|Unknown topic|does not host", re.I)
     reading.until(lambda: any(pattern.search(one["error"] + one["message"]) for one in reading.errors), "an error", 40)
     assert reading.ids() == names([1]), reading.ids()
     told = next(one["error"] for one in reading.errors if pattern.search(one["error"] + one["message"]))
     reading.kill()
     return told
+
+
+def newer_groups(world):
+    """The newer protocol (KIP-848): members share, one leaves and the other takes over, offsets are resumed, a pattern finds
+    the reader's own names. The embedded engine has only the classic one, and clients say so."""
+    what, newer = "newer", {"protocol": "consumer"}
+    wave = lambda first: world.publish(
+        [{"key": "k", "value": order(n), "partition": n % 4} for n in range(first, first + 60)], what, 4)
+    if not world.hub.has_transactions:
+        reading = world.consumer("newer", what, **newer)
+        clear = lambda: [one for one in reading.errors if re.search("support|protocol", one["error"] + one["message"], re.I)]
+        reading.until(clear, "saying that the protocol is not supported", 60)
+        reading.kill()
+        return "refused: " + clear()[0]["error"]
+    wave(0)
+    members = [world.consumer("newer", what, **newer)]
+    members[0].has(names(range(60)))
+    members.append(world.consumer("newer", what, **newer))
+    share = lambda: all(one.held is not None and len(one.held) == 2 for one in members) and sorted(
+        partition for one in members for partition in one.held) == [0, 1, 2, 3]
+    members[0].until(share, "two members sharing four partitions")
+    everything = lambda: members[0].ids() | members[1].ids()
+    wave(60)
+    members[0].until(lambda: everything() == names(range(120)), "both reading the second wave")
+    members[1].leave()
+    members[0].until(lambda: members[0].held == [0, 1, 2, 3], "the one that stays having all partitions")
+    wave(120)
+    members[0].until(lambda: everything() == names(range(180)), "it reading the third wave")
+    members[0].leave()
+    wave(180)
+    later = world.consumer("newer", what, **newer)
+    later.has(names(range(180, 240)))
+    assert later.ids() == names(range(180, 240)), "committed, and read again: %s" % (later.ids() - names(range(180, 240)))
+    later.leave()
+    finding = world.consumer("found", what, pattern=re.escape(READERS_NAME) + world.client.name + "-newe.", **newer)
+    finding.has(names(range(240)))
+    finding.leave()
+    read = collections.Counter(one["event"]["id"] for one in members[0].records + members[1].records)
+    return "%d of what was not committed came again" % sum(1 for times in read.values() if times > 1)
+
+
+def newer_revoked(world):
+    """The same for a consumer of the newer protocol whose grant ends."""
+    return revoked(world, "newer-brief", {"protocol": "consumer"}) if world.hub.has_transactions else "- not offered"
 
 
 def login(mechanism):
@@ -372,7 +418,9 @@ BEHAVIOURS = [
     ("PLAIN", login("PLAIN")), ("SCRAM-256", login("SCRAM-SHA-256")), ("SCRAM-512", login("SCRAM-SHA-512")),
     ("OAUTHBEARER", login("OAUTHBEARER")), ("wrong key", wrong_password), ("codecs", codecs), ("large", large), ("groups", groups),
     ("filtered tail", filtered_tail), ("transactions", transactions), ("violation", violation), ("revoked", revoked),
+    ("newer groups", newer_groups), ("newer revoked", newer_revoked),
 ]
+NEWER = ("newer groups", "newer revoked")
 
 
 class Restart:
@@ -381,11 +429,11 @@ class Restart:
     def __init__(self, hub):
         self.hub, self.readers = hub, {}
 
-    def begin(self, world):
-        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30)], "restart")
-        reading = world.consumer("restart", "restart")
+    def begin(self, world, what="restart", **more):
+        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30)], what)
+        reading = world.consumer(what, what, **more)
         reading.has(names(range(30)))
-        self.readers[world.client.name] = reading
+        self.readers[world.client.name, what] = reading
 
     def strike(self):
         time.sleep(8)  # Idle; and long enough for the last commit.
@@ -393,10 +441,10 @@ class Restart:
         time.sleep(1)
         self.hub.start()
 
-    def idle(self, world):
+    def idle(self, world, what="restart"):
         """What comes after eight idle seconds and a killed hub arrives at a consumer that was there before."""
-        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30, 60)], "restart")
-        reading = self.readers[world.client.name]
+        world.publish([{"key": "k", "value": order(n), "partition": n % 3} for n in range(30, 60)], what)
+        reading = self.readers[world.client.name, what]
         try:
             reading.has(names(range(60)))
             twice = [name for name, times in collections.Counter(one["event"]["id"] for one in reading.records).items() if times > 1]
@@ -418,7 +466,8 @@ class Restart:
         reading.leave()
 
 
-TOPICS = {"main": 3, "large": 1, "group": 3, "tail": 3, "brief": 1, "login": 1, "restart": 3, "transactions": 3}
+TOPICS = {"main": 3, "large": 1, "group": 3, "tail": 3, "brief": 1, "login": 1, "restart": 3, "transactions": 3, "newer": 4,
+          "newer-brief": 1, "newer-restart": 3}
 
 
 class Table:
@@ -482,7 +531,7 @@ def main():
         # alone, on a hub of its own, fails.
         print("\nOnce more, one at a time: %s" % ", ".join("%s (%s)" % pair for pair in sorted(table.failed)), flush=True)
         again, behaviours = {client for client, _ in table.failed}, {behaviour for _, behaviour in table.failed}
-        if "resume" in behaviours:
+        if {"resume", "newer restart"} & behaviours:
             behaviours.add("restart")
         table = run(options, [client for client in able if client.name in again], behaviours, CONSOLE in again, jobs=1)
     required = missing if os.environ.get("TRADELANE_REQUIRE_SERVERS") == "1" else []
@@ -509,7 +558,9 @@ def run(options, able, only, console_too, jobs):
             for name, behaviour in BEHAVIOURS:
                 if not only or name in only:
                     for world in worlds:
-                        if name in READS and name in world.client.but:
+                        if name in NEWER and not world.client.newer:
+                            table.put(world.client.name, name, "- speaks the classic protocol")
+                        elif name in READS and name in world.client.but:
                             table.put(world.client.name, name, "- " + world.client.but[name])
                         else:
                             pool.submit(table.attempt, world.client.name, name, behaviour, world)
@@ -537,6 +588,8 @@ def kill_the_hub_under(table, hub, worlds, jobs):
     restart = Restart(hub)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         begun = {world: pool.submit(restart.begin, world) for world in worlds}
+        newer = {world: pool.submit(restart.begin, world, "newer-restart", protocol="consumer")
+                 for world in worlds if world.client.newer and hub.has_transactions}
     restart.strike()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for world in worlds:
@@ -544,6 +597,11 @@ def kill_the_hub_under(table, hub, worlds, jobs):
                 begun[world].result()
                 return restart.idle(world)
             pool.submit(table.attempt, world.client.name, "restart", after)
+        for world, before in newer.items():
+            def after(world=world, before=before):
+                before.result()
+                return restart.idle(world, "newer-restart")
+            pool.submit(table.attempt, world.client.name, "newer restart", after)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         for world in worlds:
             pool.submit(table.attempt, world.client.name, "resume", restart.resume, world)

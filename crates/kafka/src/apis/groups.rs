@@ -8,10 +8,10 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{
-    BrokerId, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest,
-    SyncGroupResponse,
+    BrokerId, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DeleteGroupsRequest, DeleteGroupsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, GroupId,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use tradelane_groups::{GroupError, GroupState, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, SyncGroup};
@@ -156,6 +156,17 @@ pub(crate) async fn heartbeat(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malfo
     };
     let code = code(ask.shared.groups.heartbeat(ask.scope(), beat).await);
     ask.request.reply(&HeartbeatResponse::default().with_throttle_time_ms(quiet.millis()).with_error_code(code))
+}
+
+/// Of KIP-848: whoever comes with the newer protocol hears that there is the classic one. Clients end with that; an API that is
+/// not there some of them (librdkafka 2.16) ask for again and again, and tell nobody.
+pub(crate) fn newer_heartbeat(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
+    ask.request.decode::<ConsumerGroupHeartbeatRequest>()?;
+    let refused = ConsumerGroupHeartbeatResponse::default()
+        .with_throttle_time_ms(quiet.millis())
+        .with_error_code(codes::UNSUPPORTED_VERSION)
+        .with_error_message(Some(text("Groups of this hub have the classic protocol: group.protocol=classic.")));
+    ask.request.reply(&refused)
 }
 
 pub(crate) async fn leave(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {

@@ -172,7 +172,7 @@ async fn handle(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
     match ask.request.api.key {
         Key::Produce => return produce::answer(ask, quiet).boxed().await,
         Key::Fetch => return fetch::answer(ask, quiet).boxed().await,
-        _ if ask.ended => return Ok(Answer { rope: None, end: true }),
+        key if ask.ended || key.is_of_a_cluster() => return Ok(Answer { rope: None, end: true }),
         _ => {}
     }
     let rope = match ask.request.api.key {
@@ -191,6 +191,7 @@ async fn handle(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
         Key::DescribeGroups => groups::describe(ask, *quiet).await,
         Key::ListGroups => groups::list(ask, *quiet).await,
         Key::DeleteGroups => groups::delete(ask, *quiet).await,
+        Key::ConsumerGroupHeartbeat => groups::newer_heartbeat(ask, *quiet),
         Key::OffsetCommit => group_offsets::commit(ask, quiet).await,
         Key::OffsetFetch => group_offsets::fetch(ask, *quiet).await,
         Key::OffsetDelete => group_offsets::delete(ask, quiet).await,
@@ -199,8 +200,10 @@ async fn handle(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Answer, Malformed> {
         Key::AddOffsetsToTxn => transactions::add_offsets(ask, *quiet),
         Key::EndTxn => transactions::end(ask, *quiet),
         Key::TxnOffsetCommit => transactions::commit_offsets(ask, *quiet),
-        // Said before this, by the connection itself.
-        Key::Produce | Key::Fetch | Key::SaslHandshake | Key::SaslAuthenticate => Err(Malformed::Field),
+        // Answered before this, or said by the connection itself.
+        Key::Produce | Key::Fetch | Key::ConsumerGroupDescribe | Key::SaslHandshake | Key::SaslAuthenticate => {
+            Err(Malformed::Field)
+        }
     }?;
     Ok(Answer::of(rope))
 }

@@ -5,6 +5,7 @@ use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -44,10 +45,13 @@ pub(crate) fn metadata(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
         ask.shared.hub.topics(ask.caller).iter().map(|topic| described(topic, operations)).collect()
     } else {
         let asked = request.topics.unwrap_or_default();
-        let answer = |topic: kafka_protocol::messages::metadata_request::MetadataRequestTopic| match topic.name {
-            Some(name) => match ask.topic(&name) {
+        let answer = |topic: MetadataRequestTopic| match asked_by_name(&topic) {
+            Some(name) => match ask.topic(name) {
                 Some(topic) => described(&topic, operations),
-                None => MetadataResponseTopic::default().with_error_code(ask.absence(&name)).with_name(Some(name)),
+                None => {
+                    let absent = MetadataResponseTopic::default().with_error_code(ask.absence(name));
+                    absent.with_name(Some(name.clone()))
+                }
             },
             None => match with_id(ask, topic.topic_id) {
                 Some(topic) => described(&topic, operations),
@@ -71,6 +75,11 @@ pub(crate) fn metadata(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
         .with_controller_id(BrokerId(NODE))
         .with_topics(topics);
     ask.request.reply(&response)
+}
+
+/// The name by which a topic is asked for, if it is not by its id. Beside an id Java's clients write an empty name.
+pub(crate) fn asked_by_name(topic: &MetadataRequestTopic) -> Option<&TopicName> {
+    topic.name.as_ref().filter(|name| !name.is_empty() || topic.topic_id.is_nil())
 }
 
 /// The topic of that id, if it exists for the caller.

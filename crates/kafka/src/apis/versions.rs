@@ -16,6 +16,7 @@ use crate::wire::{Request, Rope};
 pub(crate) fn answer(request: &Request, throttle: i32, upstream: Option<&Cluster>) -> Result<Rope, Malformed> {
     let apis = SERVED.iter().filter_map(|api| {
         let (least, most) = match upstream {
+            None if api.key.is_of_a_cluster() => return None,
             None => (api.advertised, api.max),
             Some(cluster) => cluster.offers(api)?,
         };

@@ -12,6 +12,7 @@ use kafka_protocol::protocol::StrBytes;
 use tradelane_transport::TlsConnector;
 
 use super::config::UpstreamConfig;
+use super::ids::Ids;
 use super::link::{Down, Link};
 use crate::names::Names;
 use crate::wire::table::{Api, Key};
@@ -38,6 +39,8 @@ pub(crate) struct Cluster {
     versions: RwLock<BTreeMap<i16, (i16, i16)>>,
     reachable: AtomicBool,
     addresses: RwLock<BTreeMap<i32, (String, u16)>>,
+    /// What it calls the topics of products by number.
+    pub(super) ids: Ids,
     /// The ports of ours.
     ports: BTreeMap<i32, u16>,
     host: String,
@@ -59,6 +62,7 @@ impl Cluster {
             versions: RwLock::default(),
             reachable: AtomicBool::new(false),
             addresses: RwLock::default(),
+            ids: Ids::default(),
             ports,
             host: host.to_owned(),
             next: AtomicUsize::new(0),

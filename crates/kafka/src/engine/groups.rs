@@ -47,8 +47,26 @@ impl Passing<'_> {
         Ok(self.ask.request.reply(&answer)?)
     }
 
+    /// The assignment is the leader's, or the broker's own if the group has members of the newer protocol.
     pub(super) async fn sync_group(&mut self) -> Result<Rope, Failed> {
-        of_one_group!(self, SyncGroupRequest, 1)
+        let mut request: SyncGroupRequest = self.ask.request.decode()?;
+        request.group_id = group(self.organization(), &request.group_id);
+        let subscriptions = self.ask.subscriptions(&self.way.cluster.names);
+        // Before version 5 nobody says what kind of group it is; an assignment of another kind is no list of topics.
+        let of_consumers = request.protocol_type.as_ref().is_none_or(|kind| kind.as_str() == CONSUMER);
+        if of_consumers {
+            for assigned in &mut request.assignments {
+                assigned.assignment = subscriptions.assignment_kept(&assigned.assignment);
+            }
+        }
+        let mut answer = self.call(&request).await?;
+        if self.ask.request.version >= 1 {
+            answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
+        }
+        if of_consumers {
+            answer.assignment = subscriptions.assignment_told(&answer.assignment);
+        }
+        Ok(self.ask.request.reply(&answer)?)
     }
 
     pub(super) async fn heartbeat(&mut self) -> Result<Rope, Failed> {
@@ -73,6 +91,7 @@ impl Passing<'_> {
                 if described.protocol_type.as_str() == CONSUMER {
                     let subscriptions = self.ask.subscriptions(&self.way.cluster.names);
                     member.member_metadata = subscriptions.told(&member.member_metadata);
+                    member.member_assignment = subscriptions.assignment_told(&member.member_assignment);
                 }
                 // The cluster knows the client by its organization, and us as its address.
                 if let Some(client) = outside(self.organization(), &member.client_id) {

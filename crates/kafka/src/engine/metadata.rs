@@ -72,6 +72,7 @@ impl Passing<'_> {
             let name = names.topic(&topic.product);
             let found = answer.topics.iter().find(|found| found.name.as_ref() == Some(&name)).cloned();
             let mut found = found.unwrap_or_default();
+            self.way.cluster.ids.learn(&topic.product, found.topic_id);
             if found.error_code == codes::UNKNOWN_TOPIC_OR_PARTITION {
                 missing.push(topic);
                 found.error_code = LEADER_NOT_AVAILABLE;
@@ -106,12 +107,13 @@ impl Passing<'_> {
         };
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for topic in asked {
-            let found = match &topic.name {
+            let name = topics::asked_by_name(topic);
+            let found = match name {
                 Some(name) => self.ask.topic(name),
                 None => topics::with_id(self.ask, topic.topic_id),
             };
             let not_there = MetadataResponseTopic::default();
-            match (found, &topic.name) {
+            match (found, name) {
                 (Some(topic), _) => known.push(topic),
                 (None, Some(name)) => {
                     unknown.push(not_there.with_error_code(self.ask.absence(name)).with_name(Some(name.clone())))

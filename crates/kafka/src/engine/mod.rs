@@ -10,10 +10,13 @@ mod ahead;
 mod cluster;
 pub(crate) mod config;
 mod configs;
+mod consumer_groups;
 mod coordinator;
 mod fetch;
 mod groups;
+mod ids;
 mod link;
+mod members;
 mod metadata;
 mod offsets;
 mod produce;
@@ -36,6 +39,7 @@ use crate::wire::schema::Malformed;
 use crate::wire::table::Key;
 use ahead::ReadAhead;
 use link::{Down, Link};
+use members::Members;
 
 /// A client connection's way to the cluster.
 pub(crate) struct Way {
@@ -46,6 +50,7 @@ pub(crate) struct Way {
     /// Apart, as a fetch may wait long.
     fetching: Mutex<Option<Arc<Link>>>,
     ahead: ReadAhead,
+    members: Members,
 }
 
 /// Why there is no answer to pass on.
@@ -67,12 +72,20 @@ struct Passing<'a> {
 
 impl Way {
     pub(crate) fn new(cluster: Arc<Cluster>, node: Option<i32>) -> Self {
-        Self { cluster, node, link: Mutex::default(), fetching: Mutex::default(), ahead: ReadAhead::default() }
+        Self {
+            cluster,
+            node,
+            link: Mutex::default(),
+            fetching: Mutex::default(),
+            ahead: ReadAhead::default(),
+            members: Members::default(),
+        }
     }
 
-    /// Forgets what was read ahead: its consumer has gone, or has shown another credential.
+    /// Forgets what was read ahead and what members of groups said: the consumer has gone, or has shown another credential.
     pub(crate) fn give_up(&self) {
         self.ahead.give_up();
+        self.members.forget_all();
     }
 
     /// A connection to the broker, kept in that place. One that has ended is made anew.
@@ -136,6 +149,8 @@ impl Passing<'_> {
             Key::DescribeGroups => self.describe_groups().await,
             Key::ListGroups => self.list_groups().await,
             Key::DeleteGroups => self.delete_groups().await,
+            Key::ConsumerGroupHeartbeat => self.consumer_group_heartbeat().await,
+            Key::ConsumerGroupDescribe => self.consumer_group_describe().await,
             Key::OffsetCommit => self.offset_commit().await,
             Key::OffsetFetch => self.offset_fetch().await,
             Key::OffsetDelete => self.offset_delete().await,

@@ -37,6 +37,8 @@ impl Request {
             Key::DeleteGroups => self.decode::<m::DeleteGroupsRequest>().map(drop),
             Key::OffsetDelete => self.decode::<m::OffsetDeleteRequest>().map(drop),
             Key::DescribeCluster => self.decode::<m::DescribeClusterRequest>().map(drop),
+            Key::ConsumerGroupHeartbeat => self.decode::<m::ConsumerGroupHeartbeatRequest>().map(drop),
+            Key::ConsumerGroupDescribe => self.decode::<m::ConsumerGroupDescribeRequest>().map(drop),
             Key::DescribeTopicPartitions => self.decode::<m::DescribeTopicPartitionsRequest>().map(drop),
         }
     }

@@ -172,5 +172,23 @@ pub(crate) static OFFSET_DELETE: Schema =
 
 pub(crate) static DESCRIBE_CLUSTER: Schema = schema(0, &[f(BOOL), since(1, I8), since(2, BOOL)]);
 
+pub(crate) static CONSUMER_GROUP_HEARTBEAT: Schema = schema(
+    0,
+    &[
+        f(Text),
+        f(Text),
+        f(I32),
+        f(Text),
+        f(Text),
+        f(I32),
+        f(TEXTS),
+        since(1, Text),
+        f(Text),
+        f(Array(&Struct(&[f(UUID), f(NUMBERS)]))),
+    ],
+);
+
+pub(crate) static CONSUMER_GROUP_DESCRIBE: Schema = schema(0, &[f(TEXTS), f(BOOL)]);
+
 pub(crate) static DESCRIBE_TOPIC_PARTITIONS: Schema =
     schema(0, &[f(Array(&Struct(&[f(Text)]))), f(I32), f(Optional(&[f(Text), f(I32)]))]);

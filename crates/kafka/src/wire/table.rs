@@ -1,6 +1,6 @@
 //! What is served: every API with its versions. What is not in this table does not exist.
 //!
-//! KIP-848 groups (68, 69), share groups (76 to 79), telemetry (71, 72), changes of topics, configurations and access rights,
+//! Groups of KIP-848 (68, 69) are a cluster's. Share groups (76 to 79), telemetry (71, 72), changes of topics, configurations and access rights,
 //! and all that brokers say among themselves (keys of 10000 and above included) are absent on purpose.
 
 use super::requests as shape;
@@ -36,6 +36,8 @@ pub(crate) enum Key {
     DeleteGroups = 42,
     OffsetDelete = 47,
     DescribeCluster = 60,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
     DescribeTopicPartitions = 75,
 }
 
@@ -73,7 +75,7 @@ const fn api(key: Key, name: &'static str, min: i16, max: i16, names: Names, sch
 }
 
 /// The allow-list, by key.
-pub(crate) static SERVED: [Api; 27] = [
+pub(crate) static SERVED: [Api; 29] = [
     // Older clients take a least version above 0 for a broker that does not know compression (KAFKA-18659).
     Api {
         key: Key::Produce,
@@ -120,6 +122,15 @@ pub(crate) static SERVED: [Api; 27] = [
     api(Key::OffsetDelete, "OffsetDelete", 0, 0, Names::TopicsAndGroups, &shape::OFFSET_DELETE),
     api(Key::DescribeCluster, "DescribeCluster", 0, 2, Names::None, &shape::DESCRIBE_CLUSTER),
     api(
+        Key::ConsumerGroupHeartbeat,
+        "ConsumerGroupHeartbeat",
+        0,
+        1,
+        Names::TopicsAndGroups,
+        &shape::CONSUMER_GROUP_HEARTBEAT,
+    ),
+    api(Key::ConsumerGroupDescribe, "ConsumerGroupDescribe", 0, 1, Names::Groups, &shape::CONSUMER_GROUP_DESCRIBE),
+    api(
         Key::DescribeTopicPartitions,
         "DescribeTopicPartitions",
         0,
@@ -133,6 +144,12 @@ impl Key {
     /// May it be asked before anyone has said who they are?
     pub(crate) fn is_before_authentication(self) -> bool {
         matches!(self, Self::ApiVersions | Self::SaslHandshake | Self::SaslAuthenticate)
+    }
+
+    /// Is it there only if a cluster keeps the groups? Our own coordinator speaks the classic protocol, and says so to members of
+    /// the newer one.
+    pub(crate) fn is_of_a_cluster(self) -> bool {
+        self == Self::ConsumerGroupDescribe
     }
 }
 

@@ -235,7 +235,12 @@ impl World {
 
     /// Gives a partner the product of [`TOPIC`] under that name.
     pub async fn grant(&self, consumer: &str, topic: &str) -> tradelane_hub::Result<()> {
-        let spec = format!("id: {consumer}-orders, product: acme-orders, consumer: {consumer}, purpose: replenishment");
+        self.grant_as(&format!("{consumer}-orders"), consumer, topic).await
+    }
+
+    /// The same by a grant of that id.
+    pub async fn grant_as(&self, id: &str, consumer: &str, topic: &str) -> tradelane_hub::Result<()> {
+        let spec = format!("id: {id}, product: acme-orders, consumer: {consumer}, purpose: replenishment");
         let file = format!("apiVersion: tradelane/v1\nkind: Grant\nspec: {{{spec}, topic: {topic}}}\n");
         self.hub.apply(&self.owner, &[("grant.yaml".into(), file)], false).await.map(drop)
     }

@@ -114,8 +114,12 @@ public class Driver {
         all.put("group.id", settings.get("group").asText());
         all.put("auto.offset.reset", "earliest");
         all.put("isolation.level", settings.path("isolation").asText("read_committed"));
-        all.put("session.timeout.ms", "6000");
-        all.put("heartbeat.interval.ms", "1000");
+        if (settings.hasNonNull("protocol")) {
+            all.put("group.protocol", settings.get("protocol").asText());
+        } else {
+            all.put("session.timeout.ms", "6000");
+            all.put("heartbeat.interval.ms", "1000");
+        }
         all.put("auto.commit.interval.ms", "500");
         all.put("max.partition.fetch.bytes", "4000000");
         Thread end = new Thread(() -> {
@@ -127,16 +131,23 @@ public class Driver {
         end.setDaemon(true);
         end.start();
         try (var consumer = new KafkaConsumer<>(all, new StringDeserializer(), new StringDeserializer())) {
-            consumer.subscribe(List.of(settings.get("topic").asText()), new ConsumerRebalanceListener() {
-                public void onPartitionsRevoked(Collection<TopicPartition> of) { }
+            var listener = new ConsumerRebalanceListener() {
+                public void onPartitionsRevoked(Collection<TopicPartition> of) {
+                    if (settings.hasNonNull("protocol")) held(of);
+                }
                 public void onPartitionsAssigned(Collection<TopicPartition> of) {
+                    held(List.of());
+                }
+                void held(Collection<TopicPartition> but) {
                     try {
-                        say(Map.of("held", consumer.assignment().stream().map(TopicPartition::partition).sorted().toList()));
+                        say(Map.of("held", consumer.assignment().stream().filter(one -> !but.contains(one)).map(TopicPartition::partition).sorted().toList()));
                     } catch (Exception error) {
                         throw new RuntimeException(error);
                     }
                 }
-            });
+            };
+            if (settings.hasNonNull("pattern")) consumer.subscribe(new SubscriptionPattern(settings.get("pattern").asText()), listener);
+            else consumer.subscribe(List.of(settings.get("topic").asText()), listener);
             while (!ended) {
                 try {
                     for (var one : consumer.poll(Duration.ofMillis(200))) {

@@ -59,11 +59,25 @@ def end(producer, transaction):
 
 
 def consume():
+    newer = {"group.protocol": settings["protocol"]} if settings.get("protocol") else None
     consumer = Consumer({**common(), "group.id": settings["group"], "auto.offset.reset": "earliest",
-                         "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000, "auto.commit.interval.ms": 500,
+                         **(newer or {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}), "auto.commit.interval.ms": 500,
                          "isolation.level": settings.get("isolation", "read_committed"),
                          "error_cb": lambda error: error.name() in ("_TRANSPORT", "_ALL_BROKERS_DOWN") or say(failure(error))})
-    consumer.subscribe([settings["topic"]], on_assign=lambda _, of: say({"held": sorted(one.partition for one in of)}))
+    held = set()
+
+    def assigned(_, of):
+        # The newer protocol tells what is new, the older one all.
+        held.update(one.partition for one in of) if newer else (held.clear(), held.update(one.partition for one in of))
+        say({"held": sorted(held)})
+
+    def revoked(_, of):
+        held.difference_update(one.partition for one in of)
+        if newer:
+            say({"held": sorted(held)})
+
+    pattern = settings.get("pattern")
+    consumer.subscribe(["^" + pattern if pattern else settings["topic"]], on_assign=assigned, on_revoke=revoked)
     while still():
         message = consumer.poll(0.2)
         if message is None:
