@@ -119,10 +119,10 @@ impl<'a> json::Node<'a, OnTape> for Instance<'a> {
 
     fn string_length(&self) -> Option<u64> {
         let characters = match *self {
-            Instance::Name(name) => characters(name),
-            Instance::Value(node, _) => match node.raw_str() {
+            Instance::Name(name) => characters(name.as_bytes()),
+            Instance::Value(node, _) => match node.raw_contents() {
                 Some(plain) => characters(plain),
-                None => characters(&node.as_str()?),
+                None => characters(node.as_str()?.as_bytes()),
             },
         };
         Some(characters as u64)
@@ -153,17 +153,35 @@ impl<'a> json::Node<'a, OnTape> for Instance<'a> {
     }
 }
 
-/// Unicode scalars of a text. Texts of events are short and mostly ASCII, which eight bytes at a time tell.
+/// Unicode scalars of a text in UTF-8: its bytes but those that go on with one. Texts of events are short and mostly ASCII,
+/// which a few loads tell.
 #[inline]
-fn characters(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
-    let highest = match (bytes.last_chunk::<8>(), bytes.as_chunks::<8>()) {
-        // The last eight may have been among the chunks before: it does not matter to an "or".
-        (Some(last), (chunks, _)) => chunks.iter().fold(word(last), |all, chunk| all | word(chunk)),
-        (None, _) => bytes.iter().fold(0, |all, byte| all | u64::from(*byte)),
+fn characters(text: &[u8]) -> usize {
+    let is_ascii = match text.len() {
+        0..4 => text.is_ascii(),
+        4..8 => are_ascii(text.first_chunk::<4>(), text.last_chunk::<4>()),
+        8..=16 => are_ascii(text.first_chunk::<8>(), text.last_chunk::<8>()),
+        // The last sixteen may be among the chunks too: it does not matter.
+        _ => {
+            let (chunks, _) = text.as_chunks::<16>();
+            let all = chunks.iter().fold(0, |all, chunk| all | u128::from_le_bytes(*chunk));
+            are_ascii(Some(&all.to_le_bytes()), text.last_chunk::<16>())
+        }
     };
-    if highest & 0x8080_8080_8080_8080 == 0 { bytes.len() } else { text.chars().count() }
+    if is_ascii { text.len() } else { text.iter().filter(|byte| **byte & 0xC0 != 0x80).count() }
+}
+
+/// Whether no byte of both has its highest bit set.
+#[inline(always)]
+fn are_ascii<const N: usize>(first: Option<&[u8; N]>, last: Option<&[u8; N]>) -> bool {
+    let word = |chunk: Option<&[u8; N]>| {
+        let mut padded = [0; 16];
+        if let (Some(place), Some(chunk)) = (padded.first_chunk_mut::<N>(), chunk) {
+            *place = *chunk;
+        }
+        u128::from_le_bytes(padded)
+    };
+    (word(first) | word(last)) & (u128::MAX / 0xFF * 0x80) == 0
 }
 
 #[derive(Clone, Copy)]
@@ -263,7 +281,7 @@ mod tests {
         for unit in ["a", "é", "€", "😀", "aé€😀"] {
             for count in 0..40 {
                 let text: String = unit.chars().cycle().take(count).collect();
-                assert_eq!(characters(&text), count, "{text}");
+                assert_eq!(characters(text.as_bytes()), count, "{text}");
             }
         }
     }

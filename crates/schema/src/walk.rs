@@ -11,7 +11,7 @@
 
 use serde_json::{Map, Value};
 use std::cell::{Cell, OnceCell};
-use tradelane_tape::{Kind, Name, Node};
+use tradelane_tape::{Cursor, Kind, Name, Node};
 
 pub(crate) struct Walk<'a> {
     root: Node<'a>,
@@ -20,8 +20,8 @@ pub(crate) struct Walk<'a> {
     errors: Cell<u32>,
     /// Errors made before exhaustion.
     sound: Cell<u32>,
-    /// The object of the last look-up that found something, and what it found: the next is likely for the next member.
-    last: Cell<(u32, u32)>,
+    /// Behind the member of the last look-up that found something: the next is likely for the next member.
+    cursor: Cell<Cursor>,
     outline: OnceCell<Value>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Walk<'a> {
             steps: Cell::new(Self::STEPS + nodes * Self::STEPS_PER_NODE),
             errors: Cell::new(0),
             sound: Cell::new(u32::MAX),
-            last: Cell::new((u32::MAX, 0)),
+            cursor: Cell::new(Cursor::NOWHERE),
             outline: OnceCell::new(),
         }
     }
@@ -58,16 +58,26 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The value of a member. A look-up passes the members one by one, unless it is for the member after the last found.
+    /// The value of a member.
     #[inline]
     pub(crate) fn get(&self, object: Node<'a>, name: &Name) -> Option<Node<'a>> {
-        if !self.step(1 + object.len() / 8) {
+        if !self.step(1) {
             return None;
         }
-        let (of, value) = self.last.get();
-        let previous = if of == object.index() { value } else { object.index() };
-        let found = object.get_name_after(name, previous)?;
-        self.last.set((object.index(), found.index()));
+        let mut cursor = self.cursor.get();
+        let next = object.next_if_named(name, &mut cursor);
+        self.cursor.set(cursor);
+        if next.is_some() { next } else { self.search(object, name) }
+    }
+
+    /// The same, passing the members one by one.
+    #[inline(never)]
+    fn search(&self, object: Node<'a>, name: &Name) -> Option<Node<'a>> {
+        if !self.step(object.len() / 8) {
+            return None;
+        }
+        let found = object.get_name(name)?;
+        self.cursor.set(Cursor::behind(object, found));
         Some(found)
     }
 

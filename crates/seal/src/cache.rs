@@ -43,22 +43,37 @@ impl StandInsBuilder {
 }
 
 impl StandIns {
-    /// The stand-in at `index`: none if there is no such, and none inside if it is dropped.
-    #[inline]
-    pub(crate) fn get(&self, index: usize) -> Option<Option<&[u8]>> {
-        let (ends, text) = self.bytes.split_at_checked(self.count * 4)?;
-        let (ends, _) = ends.as_chunks::<4>();
-        let end = u32::from_le_bytes(*ends.get(index)?);
-        if end & DROPPED != 0 {
-            return Some(None);
-        }
-        let before = index.checked_sub(1).and_then(|before| ends.get(before));
-        let start = before.map_or(0, |end| u32::from_le_bytes(*end) & !DROPPED);
-        text.get(start as usize..end as usize).map(Some)
+    /// One after the other.
+    #[inline(always)]
+    pub(crate) fn in_order(&self) -> StandInsInOrder<'_> {
+        let (ends, text) = self.bytes.split_at_checked(self.count * 4).unwrap_or_default();
+        StandInsInOrder { ends: ends.as_chunks().0.iter(), text, at: 0 }
     }
 
     fn weight(&self) -> u64 {
         (self.bytes.len() + 96) as u64
+    }
+}
+
+/// Goes through the stand-ins of a record.
+#[derive(Debug, Clone)]
+pub(crate) struct StandInsInOrder<'a> {
+    ends: std::slice::Iter<'a, [u8; 4]>,
+    text: &'a [u8],
+    /// Where the next one begins.
+    at: usize,
+}
+
+impl<'a> StandInsInOrder<'a> {
+    /// The next one: none if there is no more, and none inside if it is dropped.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        let end = u32::from_le_bytes(*self.ends.next()?);
+        if end & DROPPED != 0 {
+            return Some(None);
+        }
+        let from = std::mem::replace(&mut self.at, end as usize);
+        self.text.get(from..end as usize).map(Some)
     }
 }
 
@@ -137,11 +152,10 @@ mod tests {
         stand_ins.push(Some(b"c"));
         cache.insert(&[7; 16], stand_ins.finish());
         let found = cache.get(&[7; 16]).unwrap();
-        assert_eq!(
-            (found.get(0), found.get(1), found.get(2)),
-            (Some(Some(&b"ab"[..])), Some(None), Some(Some(&b"c"[..])))
-        );
-        assert_eq!(found.get(3), None);
+        let mut in_order = found.in_order();
+        let mut next = || in_order.next();
+        assert_eq!((next(), next(), next()), (Some(Some(&b"ab"[..])), Some(None), Some(Some(&b"c"[..]))));
+        assert_eq!(next(), None);
         cache.clear();
         assert!(cache.get(&[7; 16]).is_none());
     }

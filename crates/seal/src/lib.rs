@@ -32,8 +32,10 @@ mod plans;
 mod render;
 mod rules;
 mod seal;
+mod splice;
 mod subject;
 mod token;
+mod values;
 mod view;
 mod view_schema;
 

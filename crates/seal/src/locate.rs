@@ -153,33 +153,58 @@ impl<'d> Walk<'_, 'd> {
         walked
     }
 
+    #[inline(never)]
     fn members(&mut self, node: Node<'d>, index: u32, place: &PlaceRule) -> Result<(), LocateError> {
-        let rules = self.rules;
         let mut members = node.members();
-        while let Some((key, value)) = members.next() {
-            let child = match place.member(key) {
-                Some((_, true)) => continue,
-                Some((child, false)) => Some(child),
-                None => place.any_property,
-            };
-            let known = child.and_then(|child| Some((child, rules.place(child)?)));
-            let verdict = known.map(|(child, place)| rules.decide(child, place, value.kind()));
-            if verdict == Some(Verdict::Public) {
+        while let Some((key, _)) = members.next() {
+            let known = place.member(key);
+            // Most are: nothing to look at.
+            if known.is_some_and(|property| property.plain) {
                 continue;
             }
-            let around = Surroundings {
-                name: Some(key.range().start as u32),
-                next: members.clone().next().map(|(next, _)| next.range().start as u32),
-            };
-            match (known, verdict) {
-                (Some((child, place)), Some(verdict)) => self.enter(value, child, place, verdict, around)?,
-                _ => self.member(value, place, (index as RuleId) << 1 | 1, around)?,
-            }
+            let child = known.map(|property| property.place).or(place.any_property);
+            let last = members.len() == 0;
+            self.named(node, key.index(), index, place, child, last)?;
         }
         Ok(())
     }
 
+    /// A member whose name is at the tape index `name`; `place` is its object's, `child` its own if there is one.
+    #[inline(never)]
+    fn named(
+        &mut self,
+        object: Node<'d>,
+        name: u32,
+        index: u32,
+        place: &PlaceRule,
+        child: Option<u32>,
+        last: bool,
+    ) -> Result<(), LocateError> {
+        let (rules, doc) = (self.rules, object.doc());
+        // It is there, since the walk has just passed it; if it were not, nothing would be left in the clear for it.
+        let (key, value) = doc.member(name).ok_or(LocateError::WideGap)?;
+        let known = child.and_then(|child| Some((child, rules.place(child)?)));
+        let verdict = known.map(|(child, place)| rules.decide(child, place, value.kind()));
+        if verdict == Some(Verdict::Public) {
+            return Ok(());
+        }
+        let next = if last { None } else { doc.member(value.next_index()) };
+        let around = Surroundings {
+            name: Some(key.range().start as u32),
+            next: next.map(|(next, _)| next.range().start as u32),
+        };
+        match (known, verdict) {
+            // Nothing is below a hole, and nobody asks for the way to it.
+            (Some((_, place)), Some(Verdict::Hole(rule))) if !rules.has_subjects => {
+                self.hole(value, place, rule, around)
+            }
+            (Some((child, place)), Some(verdict)) => self.enter(value, child, place, verdict, around),
+            _ => self.member(value, place, (index as RuleId) << 1 | 1, around),
+        }
+    }
+
     /// A value that becomes a hole; with its name, if the name is not the contract's.
+    #[inline(always)]
     fn hole(
         &mut self,
         node: Node<'d>,

@@ -1,21 +1,21 @@
 //! Rendering: the skeleton copied, its holes filled as a view says.
 //!
 //! A view of literals touches no key. Where values are needed, each section is opened at most once per event, into a
-//! buffer that is wiped when it is dropped. A member that is left out takes its name and one comma with it; an element of
-//! an array becomes `null`, so that positions never shift.
+//! buffer that is wiped when it is dropped.
 
 use tradelane_encodings::{Gone, Tree};
 use tradelane_tape::{Limits, Tape};
 use zeroize::Zeroize;
 
-use crate::binary::{Binary, Codec};
+use crate::binary::Binary;
 use crate::cache::{Replacements, StandIns, StandInsBuilder};
 use crate::error::Withheld;
-use crate::format::{Body, Encoding, Hole, OPEN, ValueKind};
-use crate::key::{DataKeyState, OpeningKeys};
-use crate::mask;
+use crate::format::{Body, Encoding};
+use crate::key::OpeningKeys;
 use crate::open::OpenedEvent;
-use crate::view::{Change, Op, Path, RuleOp, Splice, View, ViewKeys};
+use crate::splice::{NoValues, run};
+use crate::values::{SectionState, Values};
+use crate::view::{Path, Splice, View};
 
 /// A set of a view's classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,23 +86,6 @@ impl Drop for Scratch {
         self.shown.zeroize();
         self.body.zeroize();
     }
-}
-
-/// What is known of a section while an event is rendered.
-#[derive(Debug, Clone, Copy)]
-struct SectionState {
-    /// Where the value of its next hole begins: in the section, and in the buffer of opened sections once it is open.
-    next: usize,
-    /// Where it ends in that buffer.
-    end: usize,
-    opened: Opened,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opened {
-    NotYet,
-    Yes,
-    Erased,
 }
 
 impl View {
@@ -246,15 +229,21 @@ impl View {
         out: &mut Vec<u8>,
         gone: Option<&mut Vec<Gone>>,
     ) -> Result<Rendered, Withheld> {
+        let memory = cache.map(|cache| Memory { cache, known: cache.get(event.tag()) });
         let Some(codec) = &self.codec else {
+            if let Some(Memory { known: Some(known), .. }) = &memory
+                && !splice.opens
+            {
+                return run(splice, &event.body()?, &mut known.in_order(), out);
+            }
             let run = |body: &Body<'_>, values: &mut Values<'_, '_>, out: &mut Vec<u8>| run(splice, body, values, out);
-            return self.run_with(run, cache, event, keys, scratch, out);
+            return self.run_with(run, memory, event, keys, scratch, out);
         };
         let start = out.len();
         let mut binary = Binary { codec, reframe: !splice.identity, gone };
         let mut work =
             |body: &Body<'_>, values: &mut Values<'_, '_>, out: &mut Vec<u8>| binary.run(splice, body, values, out);
-        let rendered = self.run_with(&mut work, cache, event, keys, scratch, out)?;
+        let rendered = self.run_with(&mut work, memory, event, keys, scratch, out)?;
         // Something was to be shown whole, and is gone: framing that knows sizes does not fit any more.
         if !splice.identity || rendered.erased == 0 {
             return Ok(rendered);
@@ -272,7 +261,7 @@ impl View {
     fn run_with(
         &self,
         run: impl FnOnce(&Body<'_>, &mut Values<'_, '_>, &mut Vec<u8>) -> Result<Rendered, Withheld>,
-        cache: Option<&Replacements>,
+        memory: Option<Memory<'_>>,
         event: &OpenedEvent<'_>,
         keys: &dyn OpeningKeys,
         scratch: &mut Scratch,
@@ -280,9 +269,8 @@ impl View {
     ) -> Result<Rendered, Withheld> {
         let body = event.body()?;
         scratch.sections.clear();
-        scratch.sections.resize(body.sections.len(), SectionState { next: 0, end: 0, opened: Opened::NotYet });
-        let known = cache.and_then(|cache| cache.get(event.tag()));
-        let computed = (cache.is_some() && known.is_none()).then(StandInsBuilder::default);
+        scratch.sections.resize(body.sections.len(), SectionState::CLOSED);
+        let known = memory.as_ref().and_then(|memory| memory.known.as_ref());
         let Scratch { sections, plain, text, value_tape, .. } = scratch;
         let mut values = Values {
             event,
@@ -295,291 +283,19 @@ impl View {
             text,
             tape: value_tape,
             opened_to: 0,
-            known: known.as_ref(),
-            computed,
-            changed: 0,
+            known: known.map(StandIns::in_order),
+            computed: (memory.is_some() && known.is_none()).then(StandInsBuilder::default),
         };
         let rendered = run(&body, &mut values, out)?;
-        if let (Some(cache), Some(computed)) = (cache, values.computed) {
-            cache.insert(event.tag(), computed.finish());
+        if let (Some(computed), Some(memory)) = (values.computed, &memory) {
+            memory.cache.insert(event.tag(), computed.finish());
         }
         Ok(rendered)
     }
 }
 
-/// Where the values of holes come from.
-pub(crate) trait Source {
-    /// Called for each hole whose value is not asked for, in order.
-    fn pass(&mut self, hole: Hole) -> Result<(), Withheld>;
-    /// The text for a hole; `None`: drop it. The flag: because it was erased.
-    fn value(&mut self, hole: Hole, op: Op) -> Result<(Option<&[u8]>, bool), Withheld>;
-}
-
-/// The one loop over holes.
-///
-/// What a view does is known per rule; what is left to do per hole is a look-up and one copy. It is written so that a
-/// hole that is left out, the most frequent case, costs no call and no read of what was written just before: pieces of
-/// the skeleton are short there.
-#[inline(always)]
-fn run<S: Source>(splice: &Splice, body: &Body<'_>, source: &mut S, out: &mut Vec<u8>) -> Result<Rendered, Withheld> {
-    let start = out.len();
-    let skeleton = body.skeleton;
-    // Room for the literals of all holes; values make their own.
-    out.reserve(skeleton.len() + 8 * body.holes.len() + SHORT);
-    let mut rendered = Rendered::default();
-    let mut copied = 0;
-    for bytes in body.holes {
-        let hole = Hole::from_bytes(bytes);
-        let RuleOp { op, drops, class } = splice.ops.get(usize::from(hole.rule)).ok_or(Withheld::Corrupt)?;
-        let at = hole.at as usize;
-        let open = hole.is_open();
-        let after = if open { at + hole.len as usize } else { at };
-        if *drops && hole.is_member() {
-            source.pass(hole)?;
-            copied = leave_out(hole, skeleton, copied, after, start, out)?;
-            continue;
-        }
-        let text = match op {
-            Op::Reveal if open => {
-                rendered.classes.insert(*class);
-                continue;
-            }
-            Op::Drop | Op::Redact => {
-                source.pass(hole)?;
-                if *drops { None } else { mask::redacted(hole.kind()) }
-            }
-            Op::Reveal | Op::Change(_) => {
-                let (text, erased) = source.value(hole, *op)?;
-                rendered.erased += u32::from(erased);
-                if text.is_some() {
-                    rendered.classes.insert(*class);
-                }
-                text
-            }
-        };
-        match text {
-            None if hole.is_member() => copied = leave_out(hole, skeleton, copied, after, start, out)?,
-            // An element leaves its place: positions never shift.
-            text => {
-                copy(skeleton, copied, at, out)?;
-                out.extend_from_slice(text.unwrap_or(b"null"));
-                copied = after;
-            }
-        }
-    }
-    out.extend_from_slice(skeleton.get(copied..).ok_or(Withheld::Corrupt)?);
-    Ok(rendered)
-}
-
-/// Copies up to a member that is left out, and answers from where to go on.
-///
-/// Its own comma, if it has one, is in its suffix. The last one of its object takes the comma of the one before it
-/// along, if that one stayed.
-#[inline(always)]
-fn leave_out(
-    hole: Hole,
-    skeleton: &[u8],
-    copied: usize,
-    after: usize,
-    start: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, Withheld> {
-    let name = (hole.at as usize).checked_sub(usize::from(hole.prefix)).ok_or(Withheld::Corrupt)?;
-    let next = after + usize::from(hole.suffix);
-    if !hole.is_last() {
-        copy(skeleton, copied, name, out)?;
-        return Ok(next);
-    }
-    // Looked up where it is read from: what was just written is slow to read back.
-    match if name > copied { skeleton.get(name - 1) } else { None } {
-        Some(b',') => copy(skeleton, copied, name - 1, out)?,
-        Some(b'!'..) => copy(skeleton, copied, name, out)?,
-        _ => {
-            copy(skeleton, copied, name, out)?;
-            take_comma_back(out, start);
-        }
-    }
-    Ok(next)
-}
-
-/// Pieces up to this length are copied as one block of it, which takes two loads and stores and no call.
-const SHORT: usize = 32;
-
-/// Appends a piece of the skeleton.
-#[inline(always)]
-pub(crate) fn copy(skeleton: &[u8], from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Withheld> {
-    // A `to` before `from` gives a huge length, which the last arm refuses.
-    let len = to.wrapping_sub(from);
-    match skeleton.get(from..).and_then(|rest| rest.first_chunk::<SHORT>()) {
-        Some(block) if len <= SHORT => {
-            let end = out.len() + len;
-            out.extend_from_slice(block);
-            out.truncate(end);
-        }
-        _ => out.extend_from_slice(skeleton.get(from..to).ok_or(Withheld::Corrupt)?),
-    }
-    Ok(())
-}
-
-/// What was written last is the comma of a member that stayed, with blanks after it, or the object's brace.
-#[inline(never)]
-fn take_comma_back(out: &mut Vec<u8>, start: usize) {
-    let written = out.get(start..).unwrap_or_default();
-    let blanks = written.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let end = out.len() - blanks;
-    if end > start && out.get(end - 1) == Some(&b',') {
-        out.truncate(end - 1);
-    }
-}
-
-/// For views of literals.
-struct NoValues;
-
-impl Source for NoValues {
-    #[inline(always)]
-    fn pass(&mut self, _: Hole) -> Result<(), Withheld> {
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn value(&mut self, _: Hole, _: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
-        // A hole whose rule reveals, but which is sealed although the rule's fields are open: not of our making.
-        Err(Withheld::Corrupt)
-    }
-}
-
-struct Values<'a, 'r> {
-    event: &'a OpenedEvent<'r>,
-    body: Body<'a>,
-    keys: &'a dyn OpeningKeys,
-    view_keys: &'a ViewKeys,
-    codec: Option<&'a Codec>,
-    sections: &'a mut [SectionState],
-    /// Opened sections, one after the other.
-    plain: &'a mut Vec<u8>,
-    /// A changed value.
-    text: &'a mut Vec<u8>,
-    tape: &'a mut Tape,
-    /// How much of the buffer of opened sections is used.
-    opened_to: usize,
-    known: Option<&'a StandIns>,
-    computed: Option<StandInsBuilder>,
-    /// Changed values so far.
-    changed: usize,
-}
-
-impl Source for Values<'_, '_> {
-    #[inline(always)]
-    fn pass(&mut self, hole: Hole) -> Result<(), Withheld> {
-        if !hole.is_open() {
-            let state = self.sections.get_mut(usize::from(hole.section())).ok_or(Withheld::Corrupt)?;
-            state.next += hole.len as usize;
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn value(&mut self, hole: Hole, op: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
-        let Op::Change(change) = op else {
-            let value = self.plain(hole)?;
-            return Ok((value, value.is_none()));
-        };
-        let index = self.changed;
-        self.changed += 1;
-        if let Some(known) = self.known {
-            self.pass(hole)?;
-            return known.get(index).map(|text| (text, false)).ok_or(Withheld::Corrupt);
-        }
-        self.change(hole, change)
-    }
-}
-
-impl Values<'_, '_> {
-    /// A hole's value as it was published, and on to the next one of its section; `None`: erased.
-    #[inline(always)]
-    fn plain(&mut self, hole: Hole) -> Result<Option<&[u8]>, Withheld> {
-        let len = hole.len as usize;
-        if hole.is_open() {
-            let start = hole.at as usize;
-            return self.body.skeleton.get(start..start + len).map(Some).ok_or(Withheld::Corrupt);
-        }
-        let slot = usize::from(hole.section());
-        let mut state = self.sections.get_mut(slot).ok_or(Withheld::Corrupt)?;
-        if state.opened != Opened::Yes {
-            if state.opened == Opened::NotYet {
-                self.open(hole.section())?;
-            }
-            state = self.sections.get_mut(slot).ok_or(Withheld::Corrupt)?;
-            if state.opened == Opened::Erased {
-                return Ok(None);
-            }
-        }
-        let (start, end) = (state.next, state.next + len);
-        state.next = end;
-        if end > state.end {
-            return Err(Withheld::Corrupt);
-        }
-        self.plain.get(start..end).map(Some).ok_or(Withheld::Corrupt)
-    }
-
-    /// Opens a section into the buffer.
-    #[inline(never)]
-    fn open(&mut self, index: u16) -> Result<(), Withheld> {
-        let section = self.body.section(index).ok_or(Withheld::Corrupt)?;
-        let base = self.opened_to;
-        let end = base + section.len as usize;
-        if self.plain.len() < end {
-            self.plain.resize(end, 0);
-        }
-        let place = self.plain.get_mut(base..end).ok_or(Withheld::Corrupt)?;
-        let live = self.event.open_section(index, &section, self.keys, place)?;
-        let state = self.sections.get_mut(usize::from(index)).ok_or(Withheld::Corrupt)?;
-        if live {
-            self.opened_to = end;
-            // Holes of it that were passed are behind already.
-            state.next += base;
-            state.end = end;
-            state.opened = Opened::Yes;
-        } else {
-            state.opened = Opened::Erased;
-        }
-        Ok(())
-    }
-
-    /// Cold: computes a stand-in and remembers it.
-    #[cold]
-    #[inline(never)]
-    fn change(&mut self, hole: Hole, change: Change) -> Result<(Option<&[u8]>, bool), Withheld> {
-        let data_key = match (change, hole.section()) {
-            (Change::Token, index) if index != OPEN => {
-                let section = self.body.section(index).ok_or(Withheld::Corrupt)?;
-                match self.keys.data_key(section.key) {
-                    DataKeyState::Live(key) => Some(key),
-                    DataKeyState::Destroyed => None,
-                    DataKeyState::Missing => return Err(Withheld::MissingKey),
-                }
-            }
-            _ => None,
-        };
-        let mut text = std::mem::take(self.text);
-        let mut tape = std::mem::take(self.tape);
-        text.clear();
-        let (view_keys, codec) = (self.view_keys, self.codec);
-        let plain = self.plain(hole)?;
-        let erased = plain.is_none();
-        let shown = plain.and_then(|raw| {
-            let key = data_key.as_deref();
-            match codec {
-                None => mask::change(change, hole.kind(), raw, view_keys, key, &mut tape, &mut text),
-                Some(_) if hole.kind() == ValueKind::Member => None,
-                Some(codec) => codec.change(change, hole.suffix, raw, view_keys, key, &mut tape, &mut text),
-            }
-        });
-        if let Some(computed) = &mut self.computed {
-            computed.push(shown.map(|()| text.as_slice()));
-        }
-        *self.tape = tape;
-        *self.text = text;
-        Ok((shown.map(|()| self.text.as_slice()), erased))
-    }
+/// What a view remembers of an event.
+struct Memory<'v> {
+    cache: &'v Replacements,
+    known: Option<StandIns>,
 }

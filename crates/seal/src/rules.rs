@@ -50,21 +50,21 @@ pub(crate) struct PlaceRule {
     pub(crate) hides_name: bool,
     pub(crate) required: bool,
     /// In the order of their names.
-    properties: Vec<(Box<str>, u32)>,
-    /// Open-addressed, at most half full, so that a search always meets an empty slot.
-    table: Vec<Slot>,
+    properties: Vec<Property>,
+    /// Their indexes plus one by the hashes of their names; 0: empty. Open-addressed, at most half full, so that a search
+    /// always meets an empty slot.
+    table: Vec<u32>,
     pub(crate) any_property: Option<u32>,
     pub(crate) items: Option<u32>,
 }
 
-/// Where a property is found by the hash of its name.
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    hash: u32,
-    /// Index among the properties plus one; 0: empty.
-    index: u32,
+/// A property that the contract names.
+#[derive(Debug)]
+pub(crate) struct Property {
+    name: Name,
+    pub(crate) place: u32,
     /// Its values are public whatever they are: there is nothing to look at.
-    plain: bool,
+    pub(crate) plain: bool,
 }
 
 /// A contract's shape, compiled for locating, with the number by which records refer to it.
@@ -173,23 +173,30 @@ impl Rules {
 impl PlaceRule {
     /// The place of the property with this name, if the contract names it.
     pub(crate) fn property(&self, name: &str) -> Option<u32> {
-        self.properties.iter().find(|(known, _)| **known == *name).map(|(_, place)| *place)
+        self.named(name).map(|known| known.place)
     }
 
-    /// The place of a member, if the contract names it, and whether all values there are public.
+    /// The property of a member, if the contract names it.
     #[inline(always)]
-    pub(crate) fn member(&self, key: Key<'_>) -> Option<(u32, bool)> {
+    pub(crate) fn member(&self, key: Key<'_>) -> Option<&Property> {
         let hash = key.hash();
         let mask = self.table.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
-        loop {
-            let slot = self.table.get(at)?;
-            let (name, place) = self.properties.get((slot.index as usize).wrapping_sub(1))?;
-            if slot.hash == hash && key.eq_str(name) {
-                return Some((*place, slot.plain));
+        let found = loop {
+            let slot = *self.table.get(at)? as usize;
+            let property = self.properties.get(slot.wrapping_sub(1))?;
+            if property.name.hash() == hash {
+                break property;
             }
             at = (at + 1) & mask;
-        }
+        };
+        // Texts are compared outside of the loop, which stays small for it; two names of one hash are rare.
+        if key.is(&found.name) { Some(found) } else { self.named(&key.as_str()) }
+    }
+
+    #[inline(never)]
+    fn named(&self, name: &str) -> Option<&Property> {
+        self.properties.iter().find(|known| known.name.as_str() == name)
     }
 
     pub(crate) fn has_members(&self) -> bool {
@@ -197,7 +204,7 @@ impl PlaceRule {
     }
 
     pub(crate) fn properties(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.properties.iter().map(|(name, place)| (&**name, *place))
+        self.properties.iter().map(|known| (known.name.as_str(), known.place))
     }
 }
 
@@ -291,7 +298,8 @@ impl Compiler<'_> {
         let mut properties = Vec::with_capacity(place.properties.len());
         for (name, child) in &place.properties {
             let at = pattern.join(Segment::Property(name.clone()));
-            properties.push((name.clone().into_boxed_str(), self.add(child, at, here, false)?));
+            let place = self.add(child, at, here, false)?;
+            properties.push(Property { name: Name::new(name), place, plain: self.is_plain(place) });
         }
         let mut below = |child: &Option<Box<Place>>, segment: Segment| {
             let is_any = segment == Segment::AnyProperty;
@@ -300,11 +308,7 @@ impl Compiler<'_> {
         };
         let any_property = below(&place.any_property, Segment::AnyProperty)?;
         let items = below(&place.items, Segment::Items)?;
-        let plain = |place: u32| {
-            let place = self.places.get(place as usize);
-            place.is_some_and(|place| place.leaf && place.handling == Handling::Public && place.types == Types::ANY)
-        };
-        let table = table_of(&properties, plain);
+        let table = table_of(&properties);
         if let Some(rule) = self.places.get_mut(index) {
             rule.table = table;
             rule.properties = properties;
@@ -312,6 +316,11 @@ impl Compiler<'_> {
             rule.items = items;
         }
         Ok(())
+    }
+
+    fn is_plain(&self, place: u32) -> bool {
+        let place = self.places.get(place as usize);
+        place.is_some_and(|place| place.leaf && place.handling == Handling::Public && place.types == Types::ANY)
     }
 
     fn handling(&self, class: u16, pattern: &Pattern) -> Handling {
@@ -336,17 +345,16 @@ impl Compiler<'_> {
     }
 }
 
-fn table_of(properties: &[(Box<str>, u32)], plain: impl Fn(u32) -> bool) -> Vec<Slot> {
-    let mut table = vec![Slot::default(); (properties.len() * 2).next_power_of_two()];
+fn table_of(properties: &[Property]) -> Vec<u32> {
+    let mut table = vec![0; (properties.len() * 2).next_power_of_two()];
     let mask = table.len() - 1;
-    for ((name, place), index) in properties.iter().zip(1..) {
-        let hash = Name::new(name).hash();
-        let mut at = hash as usize & mask;
-        while table.get(at).is_some_and(|slot| slot.index != 0) {
+    for (property, slot) in properties.iter().zip(1..) {
+        let mut at = property.name.hash() as usize & mask;
+        while table.get(at).is_some_and(|taken| *taken != 0) {
             at = (at + 1) & mask;
         }
         if let Some(free) = table.get_mut(at) {
-            *free = Slot { hash, index, plain: plain(*place) };
+            *free = slot;
         }
     }
     table

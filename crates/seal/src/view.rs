@@ -70,6 +70,8 @@ pub(crate) struct Splice {
     pub(crate) decisions: Vec<Decision>,
     /// No hole of this view needs its value: literals only, no key, no decryption.
     pub(crate) literal: bool,
+    /// Some hole is shown as it was sealed: its section must be opened, even if all stand-ins are known.
+    pub(crate) opens: bool,
     /// Every hole is shown as it is.
     pub(crate) identity: bool,
 }
@@ -195,14 +197,13 @@ impl Splice {
             RuleOp { op, drops: op == Op::Drop, class }
         });
         let ops: Vec<RuleOp> = ops.collect();
-        let needs_value = |(rule, op): (RuleId, &RuleOp)| match op.op {
-            Op::Change(_) => true,
-            Op::Reveal => sealed && rules.handling_of_rule(rule) == Handling::Sealed,
-            Op::Drop | Op::Redact => false,
+        let opened = |(rule, op): (RuleId, &RuleOp)| {
+            op.op == Op::Reveal && sealed && rules.handling_of_rule(rule) == Handling::Sealed
         };
-        let literal = !(0_u16..).zip(&ops).any(needs_value);
+        let opens = (0_u16..).zip(&ops).any(opened);
+        let literal = !opens && !ops.iter().any(|rule| matches!(rule.op, Op::Change(_)));
         let identity = ops.iter().all(|rule| rule.op == Op::Reveal);
-        Self { ops, decisions, literal, identity }
+        Self { ops, decisions, literal, opens, identity }
     }
 
     /// What is really done: an action that does not fit a field is a drop.

@@ -28,5 +28,5 @@ pub mod text;
 pub use error::{ParseError, ParseReason, Position};
 pub use keys::Name;
 pub use limits::Limits;
-pub use node::{Doc, Elements, Key, Kind, Members, Node};
+pub use node::{Cursor, Doc, Elements, Key, Kind, Members, Node};
 pub use tape::Tape;

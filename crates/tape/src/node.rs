@@ -51,6 +51,13 @@ impl<'a> Doc<'a> {
         (entry.kind() != NAME).then_some(Node { doc: self, index })
     }
 
+    /// The member whose name is at a tape index; none if there is no name.
+    #[inline]
+    pub fn member(self, index: u32) -> Option<(Key<'a>, Node<'a>)> {
+        let entry = self.entries.get(index as usize).copied()?;
+        (entry.kind() == NAME).then_some((Key { doc: self, entry, index }, Node { doc: self, index: index + 1 }))
+    }
+
     /// Where the tape lies in memory: tells two documents that are alive at once apart.
     #[inline]
     pub fn address(self) -> usize {
@@ -180,6 +187,13 @@ impl<'a> Node<'a> {
         (entry.meta & (KIND | ESCAPED) == STRING).then(|| self.doc.contents(entry))
     }
 
+    /// The bytes between the quotes if it is a string without escapes: UTF-8, as all of the document.
+    #[inline]
+    pub fn raw_contents(self) -> Option<&'a [u8]> {
+        let entry = self.entry();
+        (entry.meta & (KIND | ESCAPED) == STRING).then(|| keys::contents(self.doc.bytes(), entry))
+    }
+
     /// Whether it is a string with exactly this text. Never allocates.
     #[inline]
     pub fn eq_str(self, text: &str) -> bool {
@@ -256,24 +270,26 @@ impl<'a> Node<'a> {
     /// As [`Node::get`], for a name prepared once: hashes are compared before texts.
     #[inline]
     pub fn get_name(self, name: &Name) -> Option<Node<'a>> {
-        let hash = name.hash();
-        self.members().find(|(key, _)| key.entry.link == hash && key.eq_str(name.as_str())).map(|(_, value)| value)
+        self.members().find(|(key, _)| key.is(name)).map(|(_, value)| value)
     }
 
-    /// As [`Node::get_name`], looking first at the member after `previous`: the index of a value that this object gave,
-    /// or its own. Look-ups in the order of the document take no search then.
+    /// The value of the member at which `cursor` stands, if that is this object's and has this name; the cursor goes on
+    /// to the next one. Looking up the members in the order of the document, this takes no search. The cursor must be
+    /// this document's.
     #[inline]
-    pub fn get_name_after(self, name: &Name, previous: u32) -> Option<Node<'a>> {
-        let at = if previous == self.index { previous + 1 } else { self.doc.entry(previous).link };
-        let end = self.entry().link;
-        if at > self.index && at < end {
-            let entry = self.doc.entry(at);
-            let key = Key { doc: self.doc, entry, index: at };
-            if entry.link == name.hash() && entry.kind() == NAME && key.eq_str(name.as_str()) {
-                return Some(Node { doc: self.doc, index: at + 1 });
-            }
+    pub fn next_if_named(self, name: &Name, cursor: &mut Cursor) -> Option<Node<'a>> {
+        if cursor.object != self.index {
+            *cursor = Cursor { object: self.index, next: self.index + 1, end: self.entry().link };
         }
-        self.get_name(name)
+        let at = cursor.next;
+        let entry = self.doc.entry(at);
+        let key = Key { doc: self.doc, entry, index: at };
+        if at >= cursor.end || entry.kind() != NAME || !key.is(name) {
+            return None;
+        }
+        let value = Node { doc: self.doc, index: at + 1 };
+        cursor.next = value.entry().link;
+        Some(value)
     }
 
     /// The element at `i`, if this is an array that has it. Linear in `i`.
@@ -285,6 +301,26 @@ impl<'a> Node<'a> {
     /// The value that an RFC 6901 JSON Pointer names, seen from this one. The empty pointer names this value itself.
     pub fn pointer(self, ptr: &str) -> Option<Node<'a>> {
         crate::pointer::resolve(self, ptr)
+    }
+}
+
+/// Where look-ups in an object go on ([`Node::next_if_named`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    /// Tape index of the object, of its next member's name, and of what is behind it.
+    object: u32,
+    next: u32,
+    end: u32,
+}
+
+impl Cursor {
+    /// Stands in no object yet.
+    pub const NOWHERE: Cursor = Cursor { object: u32::MAX, next: 0, end: 0 };
+
+    /// Stands behind a member of `object`, which has that value.
+    #[inline]
+    pub fn behind(object: Node<'_>, value: Node<'_>) -> Cursor {
+        Cursor { object: object.index, next: value.entry().link, end: object.entry().link }
     }
 }
 
@@ -331,6 +367,17 @@ impl<'a> Key<'a> {
     #[inline]
     pub fn as_str(self) -> Cow<'a, str> {
         decode(self.doc.contents(self.entry), self.entry)
+    }
+
+    /// As [`Key::eq_str`], for a name prepared once: hashes are compared before texts.
+    #[inline(always)]
+    pub fn is(self, name: &Name) -> bool {
+        self.entry.link == name.hash()
+            && if self.entry.has(ESCAPED) {
+                self.eq_str(name.as_str())
+            } else {
+                name.is_at(self.doc.bytes(), self.entry)
+            }
     }
 
     /// Whether the decoded name is `text`. Never allocates.

@@ -48,22 +48,22 @@ impl<'t> Parser<'t> {
                     pos = end;
                 }
                 b'{' => {
-                    current = self.open(pos, OBJECT, current)?;
+                    self.open(pos, OBJECT, &mut current)?;
                     (pos, byte) = self.token(pos + 1)?;
                     if byte != b'}' {
                         (pos, byte) = self.member(pos, byte, &mut current)?;
                         continue 'value;
                     }
-                    (pos, current) = self.close(pos, current)?;
+                    pos = self.close(pos, &mut current)?;
                 }
                 b'[' => {
-                    current = self.open(pos, ARRAY, current)?;
+                    self.open(pos, ARRAY, &mut current)?;
                     (pos, byte) = self.token(pos + 1)?;
                     if byte != b']' {
                         current.meta += ONE;
                         continue 'value;
                     }
-                    (pos, current) = self.close(pos, current)?;
+                    pos = self.close(pos, &mut current)?;
                 }
                 b'-' | b'0'..=b'9' => {
                     let (end, flags) = scan::number(self.json, pos, byte)?;
@@ -107,7 +107,7 @@ impl<'t> Parser<'t> {
                         };
                     }
                 }
-                (pos, current) = self.close(pos, current)?;
+                pos = self.close(pos, &mut current)?;
             }
         }
     }
@@ -148,19 +148,21 @@ impl<'t> Parser<'t> {
         self.token(colon + 1)
     }
 
+    /// Begins a container: what was `current` is the one around it.
     #[inline(always)]
-    fn open(&mut self, pos: usize, kind: u32, outer: Frame) -> Result<Frame, ParseError> {
+    fn open(&mut self, pos: usize, kind: u32, current: &mut Frame) -> Result<(), ParseError> {
         if self.tape.frames.len() >= self.max_depth {
             return Err(refuse(pos, ParseReason::TooDeep));
         }
         let index = self.push(Entry { start: pos as u32, end: 0, link: 0, meta: kind })?;
-        self.tape.frames.push(outer);
-        Ok(Frame { container: index as u32, meta: kind, seen: 0 })
+        self.tape.frames.push(std::mem::replace(current, Frame { container: index as u32, meta: kind, seen: 0 }));
+        Ok(())
     }
 
-    /// Ends the container whose last byte is at `pos`: the position after it, and the container around it.
+    /// Ends the container whose last byte is at `pos`: the position after it. The one around it is `current` again.
     #[inline(always)]
-    fn close(&mut self, pos: usize, closed: Frame) -> Result<(usize, Frame), ParseError> {
+    fn close(&mut self, pos: usize, current: &mut Frame) -> Result<usize, ParseError> {
+        let closed = std::mem::replace(current, self.tape.frames.pop().unwrap_or(OUTSIDE));
         let index = closed.container as usize;
         if closed.meta >> COUNT_SHIFT > MANY as u32
             && closed.meta & KIND == OBJECT
@@ -175,7 +177,7 @@ impl<'t> Parser<'t> {
             entry.link = after;
             entry.meta = closed.meta;
         }
-        Ok((pos + 1, self.tape.frames.pop().unwrap_or(OUTSIDE)))
+        Ok(pos + 1)
     }
 
     #[inline(always)]

@@ -52,24 +52,27 @@ fn after_blanks(json: &[u8], mut pos: usize) -> Option<(usize, u8)> {
 /// A string whose opening quote is at `pos`: the position after its closing quote, and `ESCAPED` or 0.
 #[inline(always)]
 pub(crate) fn string(json: &[u8], pos: usize) -> Result<(usize, u32), ParseError> {
-    let mut at = pos + 1;
+    let stop = stop_of_string(json, pos + 1);
+    // Apart from the rest, so that the end of a plain string is a plain number.
+    if byte_at(json, stop) == Some(b'"') { Ok((stop + 1, 0)) } else { string_from_stop(json, stop) }
+}
+
+/// Where a run of plain string bytes ends; where a whole chunk is not left, at the latest.
+#[inline(always)]
+fn stop_of_string(json: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = json.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
         let stops = simd::string_stops(chunk);
         if stops != 0 {
-            let stop = at + stops.trailing_zeros() as usize;
-            return match byte_at(json, stop) {
-                Some(b'"') => Ok((stop + 1, 0)),
-                _ => string_with_escapes(json, stop),
-            };
+            return at + stops.trailing_zeros() as usize;
         }
         at += LANES;
     }
-    string_near_the_end(json, at)
+    at
 }
 
-/// The last bytes of a document, too few for a whole chunk.
+/// A string that does not end at `at`: because of an escape, or because the document is about to.
 #[inline(never)]
-fn string_near_the_end(json: &[u8], mut at: usize) -> Result<(usize, u32), ParseError> {
+fn string_from_stop(json: &[u8], mut at: usize) -> Result<(usize, u32), ParseError> {
     loop {
         match byte_at(json, at) {
             Some(b'"') => return Ok((at + 1, 0)),
@@ -84,14 +87,7 @@ fn string_near_the_end(json: &[u8], mut at: usize) -> Result<(usize, u32), Parse
 #[inline(never)]
 fn string_with_escapes(json: &[u8], mut at: usize) -> Result<(usize, u32), ParseError> {
     loop {
-        while let Some(chunk) = json.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
-            let stops = simd::string_stops(chunk);
-            if stops != 0 {
-                at += stops.trailing_zeros() as usize;
-                break;
-            }
-            at += LANES;
-        }
+        at = stop_of_string(json, at);
         match byte_at(json, at) {
             Some(b'"') => return Ok((at + 1, ESCAPED)),
             Some(b'\\') => at = escape(json, at)?,

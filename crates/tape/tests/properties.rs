@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use tradelane_tape::{Kind, Limits, Node, ParseReason, Tape};
+use tradelane_tape::{Cursor, Kind, Limits, Name, Node, ParseReason, Tape};
 
 fn generous() -> Limits {
     Limits { max_depth: 100, ..Limits::default() }
@@ -37,16 +37,30 @@ fn assert_structure(node: Node<'_>) {
         }
         Kind::Object => {
             assert_eq!(node.members().count(), node.len());
+            let mut cursor = Cursor::NOWHERE;
             for (key, value) in node.members() {
                 assert_eq!((key.index(), value.index()), (inside, inside + 1));
                 assert!(key.range().end < value.range().start);
                 let name = key.as_str();
                 assert_eq!(node.get(&name).map(Node::index), Some(value.index()));
-                let prepared = tradelane_tape::Name::new(&name);
+                let prepared = Name::new(&name);
                 assert_eq!(node.get_name(&prepared).map(Node::index), Some(value.index()));
-                assert!(key.eq_str(&name));
+                assert!(key.eq_str(&name) && key.is(&prepared));
+                assert!(!key.is(&Name::new(&format!("{name}x"))));
+                let at = doc.member(key.index()).map(|(key, value)| (key.range(), value.index()));
+                assert_eq!(at, Some((key.range(), value.index())));
+                assert_eq!(doc.member(value.index()).map(|_| ()), None, "a value is no name");
+                let mut anew = Cursor::behind(node, value);
+                let next = node.next_if_named(&prepared, &mut cursor);
+                assert_eq!(next.map(Node::index), Some(value.index()), "in the order of the document");
+                assert_eq!(node.next_if_named(&prepared, &mut anew).map(Node::index), None, "it stands behind it");
                 assert_structure(value);
                 inside = value.next_index();
+            }
+            // Behind the last member, what follows may be a name too: that of another object.
+            if let Some((after, _)) = doc.member(node.next_index()) {
+                let after = Name::new(&after.as_str());
+                assert_eq!(node.next_if_named(&after, &mut cursor).map(Node::index), None);
             }
         }
         _ => assert_eq!(node.len(), 0),

@@ -11,7 +11,8 @@ use tradelane_encodings::{Gone, Slot, varint};
 use super::{ARRAY_BLOCK, Codec, END, LENGTH, MAP_BLOCK, MAP_ENTRY};
 use crate::error::Withheld;
 use crate::format::{Body, Hole, ValueKind};
-use crate::render::{Rendered, Source, copy};
+use crate::render::Rendered;
+use crate::splice::{Source, copy};
 use crate::view::{Op, RuleOp, Splice};
 
 /// What is known of the encoding while an event is rendered.

@@ -110,3 +110,22 @@ fn an_unnamed_field_of_an_old_contract_stays_hidden_when_a_newer_one_forgets_pla
     let view = tradelane_seal::View::compile(&old, &now, &everything_named(), view_keys("r")).unwrap();
     assert_eq!(render(&view, &keys, &record), r#"{"id":1}"#);
 }
+
+/// Names are found by a hash of 32 bits, which is no secret and easily collided.
+#[test]
+fn a_name_that_only_hashes_like_a_named_one_is_not_shown() {
+    let mut seen = std::collections::HashMap::new();
+    let alike = (0_u32..).find_map(|number| {
+        let name = format!("name{number:08x}");
+        seen.insert(tradelane_tape::Name::new(&name).hash(), name.clone()).map(|before| (before, name))
+    });
+    let (named, other) = alike.expect("in some hundred thousand names");
+    let at = format!("/{named}");
+    let json = format!(r#"{{"{other}":1,"{named}":2,"last":3}}"#);
+    let public = ViewSpec::default();
+    assert_eq!(shown(&[(&at, "public")], &public, &json), format!(r#"{{"{named}":2}}"#));
+    // Where the contract names both, each is found.
+    let beside = format!("/{other}");
+    assert_eq!(shown(&[(&at, "public"), (&beside, "pii")], &public, &json), format!(r#"{{"{named}":2}}"#));
+    assert_eq!(shown(&[(&at, "pii"), (&beside, "public")], &public, &json), format!(r#"{{"{other}":1}}"#));
+}
