@@ -1,6 +1,7 @@
 //! Changing the control plane: audit first, then the journal, then the model that everyone reads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tradelane_audit::{Leaf, Outcome};
@@ -75,9 +76,30 @@ impl Hub {
         self.catch_up_locked().await
     }
 
+    /// Hears at once what other nodes have written to the journal, so that nobody is refused only because this node has not
+    /// heard yet why it may. Nothing happens on a hub of one node. An error: the journal cannot be read now.
+    pub async fn hear_others(&self) -> Result<()> {
+        if !self.inner().has_others {
+            return Ok(());
+        }
+        let heard = &self.inner().heard;
+        let before = heard.load(Ordering::Acquire);
+        let _one_at_a_time = self.inner().changing.lock().await;
+        // Somebody began after this was asked: all that was there then is known. So many who ask at once read it twice at most.
+        if heard.load(Ordering::Acquire) > before {
+            return Ok(());
+        }
+        self.catch_up_locked().await
+    }
+
     async fn catch_up_locked(&self) -> Result<()> {
         let before = self.model();
-        let (after, entries) = replay(self.inner().stores.journal.as_ref(), (*before).clone()).await?;
+        self.inner().heard.fetch_add(1, Ordering::AcqRel);
+        let read = replay(self.inner().stores.journal.as_ref(), (*before).clone()).await;
+        if read.is_err() {
+            self.inner().heard.fetch_sub(1, Ordering::AcqRel);
+        }
+        let (after, entries) = read?;
         if !entries.is_empty() {
             self.publish_model(after, &entries);
         }

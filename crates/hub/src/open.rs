@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -84,6 +85,10 @@ pub(crate) struct Inner {
     pub(crate) issuer: String,
     pub(crate) model: RwLock<SharedModel>,
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// Do other nodes write to the journal?
+    pub(crate) has_others: bool,
+    /// How often the journal was begun to be read after the start, unless in vain.
+    pub(crate) heard: AtomicU64,
     pub(crate) stores: Stores,
     /// Keeps the events, if it is not the log.
     pub(crate) cluster: Option<Arc<dyn ClusterLog>>,
@@ -151,6 +156,8 @@ impl Hub {
             clock_tolerance: config.clock_tolerance,
             model: RwLock::new(Arc::new(model)),
             changing: tokio::sync::Mutex::new(()),
+            has_others: config.postgres.is_some(),
+            heard: AtomicU64::new(0),
             stores,
             cluster,
             topic_ids: TopicIds::new(&keyring),

@@ -196,3 +196,18 @@ async fn changes_on_both_nodes_at_once_are_all_made_and_both_know_them() {
     };
     tokio::time::timeout(PATIENCE, followed).await.expect("both follow");
 }
+
+#[tokio::test]
+async fn a_node_that_listens_knows_at_once_what_the_other_changed() {
+    let Some(pair) = Pair::new().await else { return };
+    let operator = pair.on_b(&pair.a.operator_key);
+    for n in 0..16 {
+        let text = format!("apiVersion: tradelane/v1\nkind: Organization\nspec: {{id: new-{n}, name: X}}\n");
+        let organization = vec![("organization.yaml".to_owned(), text)];
+        pair.a.hub.apply(&pair.a.operator, &organization, false).await.unwrap();
+        let (first, second, third) = tokio::join!(pair.b.hear_others(), pair.b.hear_others(), pair.b.hear_others());
+        first.and(second).and(third).unwrap();
+        let plan = pair.b.plan(&operator, &organization, false).await.unwrap();
+        assert!(plan.value().iter().all(|line| line.verb == tradelane_model::plan::Verb::NoOp), "{n}");
+    }
+}

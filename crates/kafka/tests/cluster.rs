@@ -211,6 +211,11 @@ async fn what_breaks_the_contract_never_reaches_the_cluster(kafka: &Kafka, world
 async fn a_retry_of_an_idempotent_producer_is_stored_once(world: &World) {
     let mut owner = world.node("acme.wms", 0).await;
     let begin = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let mut near = world.node("near.app", 0).await;
+    for (name, refused) in [(None, 31), (Some(id("tx")), 53)] {
+        let answer = near.ask(4, &begin.clone().with_transactional_id(name)).await;
+        assert_eq!((answer.error_code, answer.producer_id.0), (refused, -1), "a reader publishes nothing");
+    }
     let producer = init(&mut owner, &begin).await;
     let at = |sequence| Some((producer.producer_id.0, producer.producer_epoch, sequence));
     let records = batch(&[order(5), order(6)], at(0));

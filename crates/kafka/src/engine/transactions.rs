@@ -19,13 +19,18 @@ use crate::wire::Rope;
 /// Another partition of the same request was refused.
 const OPERATION_NOT_ATTEMPTED: i16 = 55;
 const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
+/// Producers ask again.
+const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 
 impl Passing<'_> {
-    /// For whoever may publish to anything.
+    /// For whoever may publish to anything. A refusal is the end of a producer, so one is not for what another node has heard
+    /// and this one has not.
     pub(super) async fn init_producer_id(&mut self) -> Result<Rope, Failed> {
         let mut request: InitProducerIdRequest = self.ask.request.decode()?;
-        if !self.ask.shared.hub.topics(self.ask.caller).iter().any(|topic| topic.publishable) {
+        let heard = if self.may_publish() { Ok(()) } else { self.ask.shared.hub.hear_others().await };
+        if heard.is_err() || !self.may_publish() {
             let code = match request.transactional_id {
+                _ if heard.is_err() => COORDINATOR_LOAD_IN_PROGRESS,
                 Some(_) => codes::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
                 None => CLUSTER_AUTHORIZATION_FAILED,
             };
@@ -40,6 +45,10 @@ impl Passing<'_> {
         let mut answer = self.call(&request).await?;
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         Ok(self.ask.request.reply(&answer)?)
+    }
+
+    fn may_publish(&self) -> bool {
+        self.ask.shared.hub.topics(self.ask.caller).iter().any(|topic| topic.publishable)
     }
 
     /// All partitions or none.
