@@ -1,13 +1,18 @@
 #![no_main]
 //! No text makes the reader of Protobuf schemas panic, overflow its stack or take long; what it takes has a canonical form that
-//! it takes again, and follows itself.
+//! it takes again, and follows itself. A file that imports another, behind a line `---`, becomes one file or is refused.
 
 use libfuzzer_sys::fuzz_target;
 use tradelane_model::registry::SchemaKind::Protobuf;
-use tradelane_registry::{Schema, canonical, compare};
+use tradelane_registry::{Reference, Schema, canonical, compare, in_one_file};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some((text, other)) = text.split_once("\n---\n") {
+        let other = Reference { name: "o.proto".to_owned(), text: other.to_owned() };
+        let _ = in_one_file(text, &[other]);
+        return;
+    }
     let Ok(schema) = Schema::parse(Protobuf, text, &[]) else { return };
     let mut steps = 20_000;
     if let Ok(changes) = compare(&schema, &schema, &mut steps) {

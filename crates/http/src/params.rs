@@ -65,6 +65,11 @@ impl Params {
         Ok(self.number("partition", 0, u64::from(LAST_PARTITION))?.and_then(|n| u32::try_from(n).ok()))
     }
 
+    /// Takes the major version of a contract.
+    pub(crate) fn version(&mut self) -> Result<Option<u32>> {
+        Ok(self.number("version", 0, u64::from(u32::MAX))?.and_then(|n| u32::try_from(n).ok()))
+    }
+
     /// Takes `true` or `false`.
     pub(crate) fn flag(&mut self, name: &str) -> Result<bool> {
         match self.take(name)?.as_deref() {

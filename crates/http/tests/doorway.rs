@@ -318,3 +318,23 @@ async fn an_answer_in_a_version_that_ends_says_since_when_until_when_and_where_t
     let own = world.get("/v1/products/northline-tracking/events").as_("northline-desk").send().await.must(200);
     assert!(own.headers.get("sunset").is_none(), "its owner reads the newest version");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_an_earlier_version_are_taken_where_the_request_says_so() {
+    let world = World::start().await;
+    superseded(&world).await;
+    // The newer version demands an `sscc`.
+    let scan = json!({ "trackingNumber": "N-1", "status": "DELIVERED", "at": "2026-11-22T10:00:00Z" });
+    let publish = |query: &str| {
+        let path = format!("/v1/products/northline-tracking/events{query}");
+        world.post(&path).as_("northline-desk").json(&scan).send()
+    };
+    assert_eq!(publish("").await.must(422).json()["code"], "TL-1002");
+    publish("?version=1").await.must(201);
+    assert_eq!(publish("?version=2").await.must(422).json()["code"], "TL-1002");
+    for unknown in ["?version=3", "?version=-1", "?version=1.0.0"] {
+        assert_eq!(publish(unknown).await.must(400).json()["code"], "TL-1006", "{unknown}");
+    }
+    let seen = world.get("/v1/products/northline-tracking/events").as_("acme-desk").send().await.must(200);
+    assert!(seen.text().contains("\"DELIVERED\""), "{}", seen.text());
+}

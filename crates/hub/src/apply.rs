@@ -76,7 +76,11 @@ impl Hub {
         // What compiles only with a library of its own is tried before anything is said to be fine.
         for manifest in manifests {
             match manifest {
-                Manifest::Contract { contract, .. } => drop(views::compile_contract(contract)?),
+                // As it will be: with what it refers to.
+                Manifest::Contract { contract, .. } => {
+                    let applied = after.contracts.get(&contract.id).map(|history| history.current());
+                    drop(views::compile_contract(applied.map_or(contract, |applied| applied))?);
+                }
                 Manifest::Grant(grant) => views::check_conditions(&after, &grant.product, &grant.conditions)?,
                 Manifest::Policy { organization, text } => self.check_policies(organization, text)?,
                 Manifest::Product(product) => self.check_cleanup(product)?,

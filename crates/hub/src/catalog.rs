@@ -105,7 +105,7 @@ impl Hub {
         let history = model.contract_of(id).ok_or_else(HubError::not_found)?;
         let contract = history.current();
         let schema = if product.owner == caller.organization.id {
-            contract.json_schema.clone()
+            crate::references::json_schema(contract)?.into_owned()
         } else {
             let now = self.now();
             let mut grants = model.live_grants(&caller.organization.id, id, now);

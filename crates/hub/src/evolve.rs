@@ -8,8 +8,11 @@
 
 mod breaking;
 mod down;
+mod groups;
 mod impact;
 mod pinned;
+mod tightened;
+mod written;
 
 use serde::Serialize;
 use tradelane_model::evolution::Pin;
@@ -25,8 +28,12 @@ use crate::read::Reader;
 
 pub(crate) use breaking::govern;
 pub(crate) use down::Down;
+pub use groups::GroupImpact;
+pub(crate) use groups::Noted;
 pub use impact::{ContractImpact, FieldChange, FieldImpact, GrantImpact, ReaderImpact};
 pub(crate) use pinned::Pinned;
+pub(crate) use tightened::tightened;
+pub(crate) use written::{Held, Kept, Versions};
 
 /// What a consumer is told of a version that ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -157,6 +157,7 @@ impl Hub {
         keyring.preload(product, &grant.current.product, std::iter::once(sealed), now).await?;
         let view = self.view_for(grant, product, header.shape)?;
         let filter_view = self.filter_view_for(grant, product, header.shape)?;
+        let form = self.form_for(grant, product, header.shape)?;
         let work = |keys: &NotingKeys<'_>| {
             let event = OpenedEvent::open(sealed, &grant.current.product, keys)?;
             let row_passes = match &filter_view {
@@ -166,8 +167,7 @@ impl Hub {
             let fields = view.explain(&event, keys)?;
             let mut rendered = Vec::new();
             view.render_json(&event, keys, &mut Scratch::default(), false, &mut rendered)?;
-            let down = grant.pinned.as_ref().and_then(|pinned| pinned.down_from(header.shape));
-            down.map_or(Ok(()), |down| down.convert_text(&mut rendered, 0))?;
+            form.as_ref().map_or(Ok(()), |form| form.convert_text(&mut rendered, 0))?;
             Ok((row_passes, fields, rendered))
         };
         let explained_record: std::result::Result<_, Withheld> = keyring.with_data_keys(work).await?;

@@ -44,6 +44,7 @@ pub mod quarantine;
 pub mod query;
 pub mod read;
 pub mod records;
+mod references;
 pub mod registry;
 pub mod retention;
 pub mod topics;

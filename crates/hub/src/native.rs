@@ -15,37 +15,43 @@ use tradelane_encodings::{Limits, Tree};
 use tradelane_model::native::NativeSchema;
 use tradelane_model::registry::{Registry, SchemaKind, SchemaReference};
 use tradelane_model::{Contract, OrgId, ProductId, Timestamp, ViewSpec, codes};
-use tradelane_registry::{ProtobufSchema, Reference, SchemaProblem, canonical, wire};
+use tradelane_registry::{ProtobufSchema, Reference, SchemaProblem, canonical, in_one_file, wire};
 use tradelane_seal::{Codec, Encoding, SealError};
 use tradelane_tape::Tape;
 
 use crate::Hub;
 use crate::dictionaries::BatchPacking;
 use crate::error::{HubError, Place, Result};
+use crate::evolve::{Held, Kept};
 use crate::keyring::BatchKeys;
+use crate::references::files;
 use crate::views::{CompiledContract, Verdict};
 
 /// The revision whose rules cut an event, and how many revisions before it the one is whose schema the event is written
-/// in. As a number: the revision in the lower 20 bits, the distance in the 11 above; the highest is 0.
+/// in. As a number: the revision in the lower 20 bits, the distance in the 11 above, and in the highest whether the rules are
+/// those of both revisions laid over each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) revision: u32,
     pub(crate) back: u32,
+    /// Is it cut by what the earlier revision names, as restricted as either has it? Otherwise by the later one alone.
+    pub(crate) laid: bool,
 }
 
 const REVISION_BITS: u32 = 20;
 const BACK_BITS: u32 = 11;
+const LAID: u32 = 1 << 31;
 
 impl Cut {
     pub(crate) fn of(number: u32) -> Self {
         let back = (number >> REVISION_BITS) & ((1 << BACK_BITS) - 1);
-        Self { revision: number & ((1 << REVISION_BITS) - 1), back }
+        Self { revision: number & ((1 << REVISION_BITS) - 1), back, laid: number & LAID != 0 }
     }
 
     /// None: more revisions than can be told apart.
     pub(crate) fn number(self) -> Option<u32> {
         let fits = self.revision < 1 << REVISION_BITS && self.back < 1 << BACK_BITS;
-        fits.then_some(self.revision | self.back << REVISION_BITS)
+        fits.then_some(self.revision | self.back << REVISION_BITS | if self.laid { LAID } else { 0 })
     }
 
     /// The revision whose schema the event is written in.
@@ -73,15 +79,18 @@ struct Compiled {
     path: Vec<u8>,
 }
 
-fn compile(native: &NativeSchema) -> std::result::Result<Compiled, String> {
+fn compile(contract: &Contract, native: &NativeSchema) -> std::result::Result<Compiled, String> {
+    let files = files(contract);
     match native {
         NativeSchema::Avro { text } => {
-            let schema = Schema::parse(text).map_err(|error| format!("avroSchema: {error}"))?;
+            let known: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
+            let schema = Schema::parse_with(text, &known).map_err(|error| format!("avroSchema: {error}"))?;
             let canonical = schema.canonical();
             Ok(Compiled { codec: Codec::avro(schema), canonical, path: Vec::new() })
         }
         NativeSchema::Protobuf { text, message } => {
             let wrong = |error: SchemaProblem| format!("protobufSchema: {error}");
+            let text = &in_one_file(text, &files).map_err(wrong)?;
             let schema = ProtobufSchema::parse(text, &[]).map_err(wrong)?;
             let (messages, place) = schema.messages(message).map_err(wrong)?;
             let canonical = canonical(SchemaKind::Protobuf, text, &[], true).map_err(wrong)?;
@@ -97,7 +106,7 @@ impl NativeContract {
     pub(crate) fn compile(written: &Contract, rules: &Contract) -> Result<Option<Self>> {
         let invalid = |what: String| HubError::new(codes::CONTRACT_INVALID, format!("contract {}: {what}", rules.id));
         let Some(native) = &written.native else { return Ok(None) };
-        let Compiled { codec, canonical, path } = compile(native).map_err(invalid)?;
+        let Compiled { codec, canonical, path } = compile(written, native).map_err(invalid)?;
         let is_own = std::ptr::eq(written, rules);
         let is_implied = match codec.agree(&rules.shape) {
             Ok(agreement) => agreement.is_implied,
@@ -136,6 +145,9 @@ pub(crate) struct Looking {
     pub(crate) tape: Tape,
     tree: Tree,
     text: Vec<u8>,
+    /// The event in another schema, and its tree.
+    brought: Vec<u8>,
+    brought_tree: Tree,
     pub(crate) packing: BatchPacking,
 }
 
@@ -148,30 +160,46 @@ impl Looking {
 
 impl CompiledContract {
     /// The life of a binary event up to the log: walked once, checked, located, sealed into `out`.
+    #[allow(clippy::too_many_arguments, reason = "what check_and_seal takes, and the schema")]
     pub(crate) fn check_and_seal_binary(
         &self,
         native: &NativeContract,
+        kept: Option<&Kept>,
         looking: &mut Looking,
         event: &[u8],
         keys: &BatchKeys,
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
-        let Looking { tape, tree, text, packing } = looking;
+        let Looking { tape, tree, text, brought, brought_tree, packing } = looking;
         let refused = |code, rule: &str, message: String| {
             Ok(Err((code, vec![Place { pointer: String::new(), rule: rule.into(), message }])))
         };
         if let Err(error) = native.codec.walk(event, &Limits::EVENT, tree) {
             return refused(codes::ENCODING_INVALID, "encoding", error.to_string());
         }
-        if native.is_held_to_json || self.has_rules() {
+        // It is held to its contract in the form that readers of it have.
+        let judge = kept.map_or(self, |kept| &kept.contract);
+        let (mut shown, mut codec, mut is_held) = ((event, &*tree), &native.codec, native.is_held_to_json);
+        if let (Some(kept), Some(judged)) = (kept, &judge.native) {
+            is_held = judged.is_held_to_json;
+            if judged.canonical != native.canonical {
+                brought.clear();
+                match judged.codec.resolve(&native.codec, event, brought_tree, brought) {
+                    Ok(()) => (shown, codec) = ((brought.as_slice(), &*brought_tree), &judged.codec),
+                    Err(error) if kept.must_fit => return refused(codes::VERSION_ENDED, "version", error.to_string()),
+                    Err(_) => is_held = true,
+                }
+            }
+        }
+        if is_held || judge.has_rules() {
             text.clear();
-            let written = native.codec.write_json(event, tree, text);
+            let written = codec.write_json(shown.0, shown.1, text);
             let doc = written.ok().and_then(|()| tape.parse(text, &tradelane_tape::Limits::DOCUMENT).ok());
             let Some(doc) = doc else {
                 return refused(codes::TOO_LARGE, "json", "the event is too large to be held to its contract".into());
             };
-            if let Err(refused) = self.check_binary(doc, native.is_held_to_json, now) {
+            if let Err(refused) = judge.check_binary(doc, is_held, now) {
                 return Ok(Err(refused));
             }
         }
@@ -217,8 +245,7 @@ impl Meanings {
 
 fn meaning(registry: &Registry, id: u32) -> Option<Arc<str>> {
     let registered = registry.schema(id)?;
-    let mut known = Vec::new();
-    referred(registry, &registered.owner, &registered.schema.references, &mut known)?;
+    let known = referred_to(registry, &registered.owner, &registered.schema.references)?;
     let text = &registered.schema.text;
     match registered.schema.kind {
         SchemaKind::Json => None,
@@ -226,11 +253,20 @@ fn meaning(registry: &Registry, id: u32) -> Option<Arc<str>> {
             let known: Vec<&str> = known.iter().map(|known| known.text.as_str()).collect();
             Schema::parse_with(text, &known).ok().map(|schema| schema.canonical().into())
         }
-        SchemaKind::Protobuf => canonical(SchemaKind::Protobuf, text, &known, true).ok().map(Into::into),
+        SchemaKind::Protobuf => {
+            let whole = in_one_file(text, &known).ok()?;
+            canonical(SchemaKind::Protobuf, &whole, &[], true).ok().map(Into::into)
+        }
     }
 }
 
-/// The texts of what a schema refers to, each after those that it refers to itself.
+/// The texts of what a schema refers to, each after those that it refers to itself. None: not all of it is there.
+pub(crate) fn referred_to(registry: &Registry, owner: &OrgId, list: &[SchemaReference]) -> Option<Vec<Reference>> {
+    let mut known = Vec::new();
+    referred(registry, owner, list, &mut known)?;
+    Some(known)
+}
+
 fn referred(registry: &Registry, owner: &OrgId, list: &[SchemaReference], known: &mut Vec<Reference>) -> Option<()> {
     for reference in list {
         let version = registry.subject(owner, &reference.subject)?.version(reference.version)?.id;
@@ -249,26 +285,23 @@ fn referred(registry: &Registry, owner: &OrgId, list: &[SchemaReference], known:
 }
 
 impl Hub {
-    /// The contract for an event that names that schema. None: no revision of the contract has it.
+    /// What an event is held to that names that schema. None: no revision of the contract has it.
     pub(crate) fn contract_for(
         &self,
         current: &Arc<CompiledContract>,
         product: &ProductId,
         schema: u32,
-    ) -> Result<Option<Arc<CompiledContract>>> {
+    ) -> Result<Option<Held>> {
         let model = self.model();
         let Some(meaning) = self.inner().meanings.of(&model.registry, schema) else { return Ok(None) };
         let has_it =
             |contract: &CompiledContract| contract.native.as_ref().is_some_and(|native| *native.canonical == *meaning);
         if has_it(current) {
-            return Ok(Some(current.clone()));
+            return Ok(Some(Held::newest(current.clone())));
         }
-        let revision = Cut::of(current.revision).revision;
-        for back in 1..revision {
-            let Some(number) = (Cut { revision, back }).number() else { break };
-            let earlier = self.contract_at(&model, product, number)?;
-            if has_it(&earlier) {
-                return Ok(Some(earlier));
+        for written in (1..current.revision).rev() {
+            if has_it(&*self.contract_at(&model, product, written)?) {
+                return self.held_to(current, product, written);
             }
         }
         Ok(None)
@@ -316,12 +349,14 @@ pub(crate) fn view_schema(contract: &Contract, spec: &ViewSpec) -> Result<Option
     match native {
         NativeSchema::Avro { .. } => {
             let Compiled { codec, .. } =
-                compile(native).map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error))?;
+                compile(contract, native).map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error))?;
             // A view may name what an earlier revision did not have yet; then nothing is remarked.
             Ok(codec.view_schema(&contract.shape, spec).ok().flatten().or_else(|| codec.plain_schema()))
         }
         // What is hidden is not there: the schema is the same for all, without its comments.
-        NativeSchema::Protobuf { text, .. } => canonical(SchemaKind::Protobuf, text, &[], false)
+        // Nobody else finds what it imports, so that stands in it.
+        NativeSchema::Protobuf { text, .. } => in_one_file(text, &files(contract))
+            .and_then(|text| canonical(SchemaKind::Protobuf, &text, &[], false))
             .map(Some)
             .map_err(|error| HubError::of(codes::CONTRACT_INVALID).because(error)),
     }

@@ -27,6 +27,7 @@ use crate::compact::Cleaned;
 use crate::control::{SharedModel, replay};
 use crate::elsewhere::ClusterLog;
 use crate::error::{HubError, Result};
+use crate::evolve::{Noted, Versions};
 use crate::health::Counters;
 use crate::keyring::Keyring;
 use crate::native::Meanings;
@@ -98,6 +99,8 @@ pub(crate) struct Inner {
     pub(crate) authority: Authority,
     pub(crate) views: Views,
     pub(crate) meanings: Meanings,
+    pub(crate) versions: Versions,
+    pub(crate) noted: Noted,
     pub(crate) rendered: RenderCache,
     pub(crate) cleaned: Mutex<HashMap<StreamId, Cleaned>>,
     pub(crate) token_issuer: TokenIssuer,
@@ -168,6 +171,8 @@ impl Hub {
             authority,
             views: Views::default(),
             meanings: Meanings::default(),
+            versions: Versions::default(),
+            noted: Noted::default(),
             rendered: RenderCache::new(config.render_cache),
             token_issuer: TokenIssuer::new(&token_key, &*config.issuer, &*config.issuer),
             token_verifier: verifier,

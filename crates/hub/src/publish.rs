@@ -26,6 +26,7 @@ use crate::dictionaries::{BatchPacking, Lesson};
 use crate::doorway::{Audited, Caller};
 use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
+use crate::evolve::Held;
 use crate::health::add;
 use crate::keyring::BatchKeys;
 use crate::native::Looking;
@@ -57,6 +58,9 @@ pub struct Publish {
     pub proceed: bool,
     /// The partition of the product; none: the hub chooses.
     pub partition: Option<u32>,
+    /// The major version of the contract that the events are of; none: the newest, or that which the schema is of that an
+    /// event names.
+    pub version: Option<u32>,
 }
 
 /// Events in one of the forms in which they come.
@@ -143,11 +147,14 @@ impl Hub {
         if self.contract(&request.product)?.native.is_some() {
             return Err(HubError::of(codes::BINARY_PRODUCT));
         }
-        let events = split(&request.body)?;
+        let mut events = split(&request.body)?;
         let body_hash = events.digest();
         let dedup = self.dedup(caller, &request, &events, &body_hash)?;
         let _in_flight = dedup.as_ref().map(|dedup| self.inner().in_flight.enter(dedup.key)).transpose()?;
         let contract = self.contract(&request.product)?;
+        let version =
+            request.version.map(|major| self.held_to_version(&contract, &request.product, major)).transpose()?;
+        events.held = version.flatten();
         let now = self.now();
         let mut batch = self.seal_batch(&contract, &request.product, events.clone(), now).await?;
         if !batch.refused.is_empty() {
@@ -195,7 +202,7 @@ impl Hub {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
             let packing = self.packing(contract, product, now).await?;
             let (contract, events) = (contract.clone(), events.clone());
-            let schemas = Schemas::of(self, &contract, product);
+            let schemas = Schemas::of(self, &contract, product, events.held.clone());
             let (batch, keys) = if events.body.len() <= INLINE_BYTES {
                 (seal_events(&contract, &events, &keys, now, schemas, packing, needs_keys), keys)
             } else {
@@ -311,6 +318,8 @@ pub(crate) struct Events {
     pub(crate) around: std::sync::Arc<[RecordPlace]>,
     /// The head that the batch is to have; none: one of ours.
     pub(crate) head: Option<BatchHead>,
+    /// What they are held to, if their publisher named an earlier version of the contract.
+    pub(crate) held: Option<Held>,
 }
 
 /// Where the parts of a record are, beside its event.
@@ -346,7 +355,7 @@ impl Events {
     /// One event that is the whole body.
     pub(crate) fn one(body: Bytes) -> Self {
         let whole = std::iter::once(0..body.len()).collect();
-        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default(), head: None }
+        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default(), head: None, held: None }
     }
 
     pub(crate) fn get(&self, index: usize) -> &[u8] {
@@ -469,11 +478,12 @@ impl Sealing<'_> {
             Ok(split) => split,
             Err(refused) => return Ok(Err(refused)),
         };
-        let (contract, event) = match self.schemas.contract(schema, event)? {
+        let (held, event) = match self.schemas.contract(schema, event)? {
             Ok(found) => found,
             Err(refused) => return Ok(Err(refused)),
         };
-        let verdict = contract.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;
+        let (kept, out) = (held.kept.as_ref(), &mut self.event);
+        let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, self.keys, self.now, out)?;
         if verdict.is_ok() {
             let mut around = KeyAndHeaders::default();
             Envelope::name_schema(&mut around, schema);
@@ -495,15 +505,16 @@ impl Sealing<'_> {
                 }
                 Err(refused) => return Ok(Err(refused)),
             };
-            let (held_to, event) = match self.schemas.contract(schema, event)? {
+            let (held, event) = match self.schemas.contract(schema, event)? {
                 Ok(found) => found,
                 Err(refused) => return Ok(Err(refused)),
             };
-            let verdict = held_to.check_and_seal(&mut self.looking, event, self.keys, self.now, &mut self.event)?;
+            let (kept, out) = (held.kept.as_ref(), &mut self.event);
+            let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, self.keys, self.now, out)?;
             if verdict.is_err() {
                 return Ok(verdict);
             }
-            contract = Some(held_to);
+            contract = Some(held.cut);
         }
         let text = |range: &std::ops::Range<usize>| events.body.get(range.clone()).unwrap_or_default();
         let headers: Vec<Header<'_>> =

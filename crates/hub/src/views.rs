@@ -1,7 +1,7 @@
 //! Contracts and grants, compiled once and shared: validators, rules of classification, views, row filters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use serde_json::Value;
 use tradelane_keys::{MacKey, SecretBytes, Sha256, sha256};
@@ -19,9 +19,10 @@ use tradelane_tape::{Doc, Limits};
 use crate::Hub;
 use crate::envelope::{Envelope, EnvelopeView};
 use crate::error::{HubError, Place, Result};
-use crate::evolve::Pinned;
+use crate::evolve::{Down, Kept, Pinned, tightened};
 use crate::keyring::BatchKeys;
 use crate::native::{Cut, Looking, NativeContract};
+use crate::references::json_schema;
 
 /// The most places that one bad event is described by.
 const MAX_PLACES: usize = 20;
@@ -56,6 +57,7 @@ impl CompiledContract {
     /// Parses, checks and seals one event, appending it to `out`: the life of an event up to the log.
     pub(crate) fn check_and_seal(
         &self,
+        kept: Option<&Kept>,
         looking: &mut Looking,
         event: &[u8],
         keys: &BatchKeys,
@@ -63,7 +65,7 @@ impl CompiledContract {
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
         if let Some(native) = &self.native {
-            return self.check_and_seal_binary(native, looking, event, keys, now, out);
+            return self.check_and_seal_binary(native, kept, looking, event, keys, now, out);
         }
         let Looking { tape, packing, .. } = looking;
         let doc = match tape.parse(event, &Limits::EVENT) {
@@ -75,7 +77,7 @@ impl CompiledContract {
                 return Ok(Err((codes::MALFORMED_JSON, vec![place])));
             }
         };
-        if let Err(refused) = self.check(doc, now) {
+        if let Err(refused) = kept.map_or(self, |kept| &kept.contract).check(doc, now) {
             return Ok(Err(refused));
         }
         let located = match self.rules.locate(doc, &self.tagger) {
@@ -188,7 +190,7 @@ pub(crate) fn compile_contract(contract: &Contract) -> Result<(Option<Schema>, R
     let schema = match contract.format {
         // The standard's own rules are the schema of EPCIS events; a contract may ask for more.
         Format::Epcis if !has_own_schema(contract) => None,
-        _ => Some(Schema::compile(&contract.json_schema).map_err(|error| invalid(error.to_string()))?),
+        _ => Some(Schema::compile(&*json_schema(contract)?).map_err(|error| invalid(error.to_string()))?),
     };
     let rules = Rules::compile(&contract.shape, 1).map_err(|error| invalid(error.to_string()))?;
     NativeContract::compile(contract, contract)?;
@@ -238,6 +240,8 @@ pub(crate) struct GrantView {
     pub(crate) is_owners: bool,
     /// The earlier version of the contract that it stays with.
     pub(crate) pinned: Option<Pinned>,
+    /// How late events of earlier major versions are brought into the form that is read, once there was one.
+    pub(crate) form: OnceLock<Arc<Down>>,
     /// Equal digests render equal bytes.
     pub(crate) digest: [u8; 32],
     /// The product's stream, as rendered batches name it.
@@ -344,8 +348,9 @@ impl Hub {
             return Ok(compiled);
         }
         let (schema, _, quality) = compile_contract(contract)?;
-        let rules =
-            Rules::compile(&contract.shape, revision).map_err(|error| HubError::of(error.code()).because(error))?;
+        let laid = cut.laid.then(|| tightened(&written.shape, &contract.shape));
+        let rules = Rules::compile(laid.as_ref().unwrap_or(&contract.shape), revision)
+            .map_err(|error| HubError::of(error.code()).because(error))?;
         let quality = contract.quality.iter().zip(quality).map(|(named, rule)| CompiledQuality {
             name: named.name.clone(),
             refuses: named.refuses,
@@ -401,6 +406,7 @@ impl Hub {
             schemas: Mutex::default(),
             is_owners: false,
             pinned,
+            form: OnceLock::new(),
             digest,
             stream: grant.product.as_str().into(),
         })
@@ -455,6 +461,7 @@ impl Hub {
             schemas: Mutex::default(),
             is_owners: true,
             pinned: None,
+            form: OnceLock::new(),
             digest,
             stream,
         };
@@ -511,12 +518,17 @@ impl Hub {
             return Ok(view.clone());
         }
         let event = self.contract_at(&self.model(), product, revision)?;
-        let view = View::compile(&event.rules, &grant.current.rules, spec, keys.clone())
-            .map_err(|error| HubError::of(error.code()).because(error))?;
-        let view = Arc::new(match &event.native {
-            Some(native) => view.of_binary(native.codec.clone()),
-            None => view,
-        });
+        let current = &grant.current.rules;
+        let view = match (&event.native, &grant.current.native) {
+            (Some(written), Some(shown)) if self.is_brought_up(grant, product, revision) => {
+                let (written, shown) = (written.codec.clone(), shown.codec.clone());
+                View::compile_onto((&event.rules, written), (current, shown), spec, keys.clone())
+            }
+            (Some(native), _) => View::compile(&event.rules, current, spec, keys.clone())
+                .map(|view| view.of_binary(native.codec.clone())),
+            (None, _) => View::compile(&event.rules, current, spec, keys.clone()),
+        };
+        let view = Arc::new(view.map_err(|error| HubError::of(error.code()).because(error))?);
         compiled.insert(revision, view.clone());
         Ok(view)
     }

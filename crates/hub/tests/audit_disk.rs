@@ -19,6 +19,7 @@ async fn publish(world: &World, n: usize) -> Result<Audited<Published>> {
         body: Body::One(event.into()),
         idempotency_key: Some(format!("key-{n}")),
         partition: None,
+        version: None,
         proceed: false,
     };
     world.hub.publish(&world.publisher, request).await

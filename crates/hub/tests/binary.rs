@@ -242,7 +242,8 @@ async fn what_is_no_event_of_the_contract_is_refused_by_itself() {
     refused(publish(&world, &[framed(id, &[&good[..], &[0]].concat())]).await, codes::ENCODING_INVALID);
     refused(publish(&world, &[framed(id, &avro_order("o-1", "A", 0, "anna@a.b"))]).await, codes::QUALITY_RULE);
     let body = Body::Lines(Bytes::from_static(b"{}"));
-    let request = Publish { product: product(), body, idempotency_key: None, proceed: false, partition: None };
+    let request =
+        Publish { product: product(), body, idempotency_key: None, proceed: false, partition: None, version: None };
     let error = world.hub.publish(&world.publisher, request).await.map(|_| ()).unwrap_err();
     assert_eq!(error.code, codes::BINARY_PRODUCT);
 }
@@ -257,7 +258,7 @@ async fn a_producer_with_an_earlier_schema_is_held_to_the_current_classes() {
     assert_eq!(decoded(AVRO, &view[0].1)["price"], 12.5);
 
     let note = "      - {name: note, logicalType: string, classification: public}";
-    let next = contract("2.0.0", "confidential", note, &avro(AVRO_2));
+    let next = contract("1.1.0", "confidential", note, &avro(AVRO_2));
     world.hub.apply(&world.owner, &[("contract.yaml".into(), next)], false).await.unwrap();
     let second = register(&world, "AVRO", AVRO_2).await;
     let mut after = avro_order("o-3", "A", 5, "anna@a.b");
@@ -453,4 +454,124 @@ async fn a_reader_that_stays_with_an_earlier_message_is_given_later_events_as_it
         "the first message of the earlier file; no float is taken for a double"
     );
     assert_eq!(fetched(&world, &world.owner).await[1].1, message);
+}
+
+async fn apply(world: &World, contract: String) {
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), contract)], false).await.unwrap();
+}
+
+async fn any_schema(world: &World) {
+    let set = tradelane_hub::SchemaSetting::Compatibility(Some(tradelane_model::registry::Compatibility::None));
+    world.hub.set_schema_setting(&world.owner, Some("acme-native-value"), set).await.unwrap();
+}
+
+#[tokio::test]
+async fn producers_that_lag_behind_a_minor_version_are_held_to_what_their_events_become_in_it() {
+    let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
+    let first = register(&world, "AVRO", AVRO).await;
+    // The new field must be there and mean something; its default in the schema does.
+    let note = "      - {name: note, logicalType: string, required: true, classification: public}";
+    let ruled = |rule: &str| {
+        contract("1.1.0", "confidential", note, &avro(AVRO_2))
+            .replace("event.qty > 0", &format!("event.qty > 0 && {rule}"))
+    };
+    apply(&world, ruled("event.note == '-'")).await;
+    let second = register(&world, "AVRO", AVRO_2).await;
+    let old = avro_order("o-1", "A", 3, "anna@a.b");
+    let mut new = avro_order("o-2", "A", 4, "ben@a.b");
+    text("-", &mut new);
+    let outcome = publish(&world, &[framed(first, &old), framed(second, &new)]).await;
+    assert!(matches!(outcome, RecordsOutcome::Stored(_)), "{outcome:?}");
+    let far = fetched(&world, &world.far).await;
+    assert_eq!(
+        far.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(),
+        [old.clone(), new],
+        "each as it was written"
+    );
+    for ((named, event), written) in far.iter().zip([AVRO, AVRO_2]) {
+        assert_eq!(decoded(&schema_of(&world, &world.far, *named).await.text, event), decoded(written, event));
+    }
+    apply(&world, ruled("event.note != '-'")).await;
+    refused(publish(&world, &[framed(first, &old)]).await, codes::QUALITY_RULE);
+}
+
+/// The quantity has another name, which says what it was called before, and is known to fewer.
+fn aliased(evolution: &str) -> (String, String) {
+    let quantity =
+        r#"{"name":"quantity","type":"int","aliases":["qty"]},{"name":"unit","type":"string","default":"each"}"#;
+    let schema = AVRO.replace(r#"{"name":"qty","type":"int"}"#, quantity);
+    let unit = "      - {name: unit, logicalType: string, classification: public}";
+    let text = contract("2.0.0", "confidential", unit, &format!("{}{evolution}", avro(&schema)));
+    let text = text.replace("event.qty", "event.quantity").replace(
+        "{name: qty, logicalType: integer, required: true, classification: internal}",
+        "{name: quantity, logicalType: integer, required: true, classification: confidential}",
+    );
+    (text, schema)
+}
+
+#[tokio::test]
+async fn late_events_of_an_earlier_major_version_reach_readers_of_the_new_one_in_its_form_and_under_its_classes() {
+    for evolution in ["\n      evolution: {notice: P30D}", ""] {
+        let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
+        let first = register(&world, "AVRO", AVRO).await;
+        let (history, late) = (avro_order("o-1", "A", 3, "anna@a.b"), avro_order("o-2", "A", 44, "ben@a.b"));
+        publish(&world, &[framed(first, &history)]).await;
+        let (next, schema) = aliased(evolution);
+        apply(&world, next).await;
+        let second = register(&world, "AVRO", &schema).await;
+        assert!(matches!(publish(&world, &[framed(first, &late)]).await, RecordsOutcome::Stored(_)));
+        assert_ne!(first, second);
+
+        assert_eq!(fetched(&world, &world.owner).await[1], (first, late.clone()), "the owner gets what was sent");
+        let far = fetched(&world, &world.far).await;
+        assert_eq!(decoded(AVRO, &far[0].1)["email"], "anna@a.b", "what came before keeps its schema");
+        let shown = schema_of(&world, &world.far, far[1].0).await;
+        assert!(shown.text.contains("quantity") && !shown.text.contains(r#""qty","type""#), "{}", shown.text);
+        let seen = decoded(&shown.text, &far[1].1);
+        assert_eq!((&seen["quantity"], &seen["unit"], &seen["email"]), (&json!(44), &json!("each"), &json!("ben@a.b")));
+        let near = fetched(&world, &world.near).await;
+        let seen = decoded(&schema, &near[1].1);
+        assert_eq!((&seen["id"], &seen["quantity"]), (&json!("o-2"), &json!(0)), "known to fewer under its new name");
+        assert!(seen["email"].as_str().unwrap().starts_with("p-"));
+        let near = lines(&world, &world.near).await;
+        assert!(near[1].get("quantity").is_none() && near[1].get("qty").is_none(), "{near:?}");
+        assert_eq!(lines(&world, &world.far).await[1]["quantity"], 44);
+        keep_their_schema(&world, &world.near).await;
+        let far = "far".parse().unwrap();
+        let second = tradelane_hub::explain::EventRef::Stored { partition: 0, offset: 1 };
+        let told = world.hub.explain(&world.owner, &product(), &far, None, second).await.unwrap().into_parts().0;
+        assert!(told.rendered.unwrap().contains("\"quantity\":44"));
+
+        world.hub.erase(&world.privacy, "ben@a.b").await.unwrap();
+        assert_eq!(decoded(&schema, &fetched(&world, &world.far).await[1].1)["email"], "");
+        // After the notice it is taken as long as it can be brought into the newest form, and kept to its rules.
+        world.clock.pass(31 * 86_400);
+        assert!(matches!(publish(&world, &[framed(first, &late)]).await, RecordsOutcome::Stored(_)));
+        refused(publish(&world, &[framed(first, &avro_order("o-3", "A", 0, "a@a.b"))]).await, codes::QUALITY_RULE);
+    }
+}
+
+#[tokio::test]
+async fn late_events_that_do_not_fit_the_new_version_are_taken_while_its_notice_lasts_and_shown_to_those_who_stayed() {
+    let world = world(contract("1.0.0", "confidential", "", &avro(AVRO))).await;
+    let first = register(&world, "AVRO", AVRO).await;
+    // Nothing says what the unit of an earlier event would be.
+    let (next, schema) = breaking("int");
+    apply(&world, next).await;
+    any_schema(&world).await;
+    let second = register(&world, "AVRO", &schema).await;
+    let (late, new) = (avro_order("o-1", "A", 3, "anna@a.b"), with_unit(&avro_order("o-2", "A", 4, "ben@a.b")));
+    let outcome = publish(&world, &[framed(first, &late), framed(second, &new)]).await;
+    assert!(matches!(outcome, RecordsOutcome::Stored(_)), "{outcome:?}");
+    world.hub.move_grant(&world.far, &"far-native".parse().unwrap()).await.unwrap();
+    let far: Vec<Vec<u8>> = fetched(&world, &world.far).await.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(far, [new], "who moved is not given what it could not read");
+    let near = fetched(&world, &world.near).await;
+    assert_eq!(near.len(), 2);
+    assert_eq!(decoded(AVRO, &near[0].1)["id"], "o-1");
+    let withheld = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap().into_parts().0;
+    assert_eq!(withheld.iter().map(|entry| entry.record).collect::<Vec<_>>(), [Some(0)]);
+
+    world.clock.pass(31 * 86_400);
+    refused(publish(&world, &[framed(first, &late)]).await, codes::VERSION_ENDED);
 }

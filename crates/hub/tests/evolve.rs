@@ -41,6 +41,13 @@ async fn apply(world: &World, text: &str) -> tradelane_hub::Result<()> {
     world.hub.apply(&world.owner, &[("contract.yaml".into(), text.to_owned())], false).await.map(drop)
 }
 
+async fn publish_as(world: &World, version: u32, text: &'static str) -> tradelane_hub::Result<()> {
+    let body = tradelane_hub::Body::Lines(text.into());
+    let (idempotency_key, partition, proceed, version) = (None, None, false, Some(version));
+    let request = tradelane_hub::Publish { product: product(), body, idempotency_key, proceed, partition, version };
+    world.hub.publish(&world.publisher, request).await.map(drop)
+}
+
 async fn notices(world: &World, caller: &tradelane_hub::Caller) -> Vec<Notice> {
     world.hub.notices(caller).await.unwrap().into_parts().0
 }
@@ -161,7 +168,7 @@ async fn what_cannot_be_brought_into_the_old_form_is_withheld_and_blocks_nothing
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(held[0]["qty"], 1);
     let aside = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
-    assert!(format!("{:?}", aside.value()).contains("later version"), "{:?}", aside.value());
+    assert!(format!("{:?}", aside.value()).contains("another version"), "{:?}", aside.value());
     world.clock.pass(31 * DAY);
     world.publish(r#"{"id":"3","sku":"A","quantity":3}"#).await.unwrap();
     let now = world.read(&world.far).await.unwrap();
@@ -223,6 +230,7 @@ async fn impact_says_who_would_notice_and_how_and_changes_nothing() {
     assert_eq!(of("far-orders").readers[0].principal.as_str(), "far.app");
     assert_eq!(of("far-orders").readers[0].events, 1);
     assert!(of("near-orders").readers.is_empty());
+    assert!(of("far-orders").groups.is_empty());
     let refused = [("contract.yaml".to_owned(), renamed().replace("2.0.0", "1.0.1"))];
     let impact = world.hub.impact(&world.owner, &refused).await.unwrap().into_parts().0;
     assert!(!impact[0].may_apply && impact[0].refused.as_ref().unwrap().contains("major version"), "{impact:?}");
@@ -231,4 +239,96 @@ async fn impact_says_who_would_notice_and_how_and_changes_nothing() {
     let same = [("contract.yaml".to_owned(), CONTRACT.to_owned())];
     let impact = world.hub.impact(&world.owner, &same).await.unwrap().into_parts().0;
     assert!(impact[0].breaks.is_empty() && impact[0].grants.iter().all(|grant| !grant.is_affected));
+}
+
+#[tokio::test]
+async fn publishers_may_stay_with_the_earlier_version_until_its_notice_is_over_if_they_say_so() {
+    let world = World::new().await;
+    assert_eq!(publish_as(&world, 7, OLD).await.unwrap_err().code, codes::BAD_PARAMETER);
+    publish_as(&world, 1, OLD).await.unwrap();
+    apply(&world, &extended()).await.unwrap();
+    assert_eq!(world.publish(OLD).await.unwrap_err().code, codes::CONTRACT_VIOLATION, "the newest version has a unit");
+    publish_as(&world, 1, OLD).await.unwrap();
+    let bad = publish_as(&world, 1, r#"{"id":"1","sku":"A","qty":0}"#).await.unwrap_err();
+    assert_eq!(bad.code, codes::QUALITY_RULE, "the earlier version has rules, too");
+    publish_as(&world, 2, r#"{"id":"2","sku":"A","qty":2,"unit":"box"}"#).await.unwrap();
+
+    let held = world.read(&world.far).await.unwrap();
+    assert_eq!((&held[0], held.len()), (&held[1], 3), "who stayed reads it as ever");
+    assert_eq!(world.read(&world.owner).await.unwrap()[1], serde_json::from_str::<serde_json::Value>(OLD).unwrap());
+    world.hub.move_grant(&world.far, &"far-orders".parse().unwrap()).await.unwrap();
+    let moved = world.read(&world.far).await.unwrap();
+    assert_eq!(moved.len(), 2, "history and the new event; the late one has no unit: {moved:?}");
+    let aside = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
+    assert!(format!("{:?}", aside.value()).contains("another version"), "{:?}", aside.value());
+
+    world.clock.pass(31 * DAY);
+    assert_eq!(publish_as(&world, 1, OLD).await.unwrap_err().code, codes::VERSION_ENDED);
+}
+
+#[tokio::test]
+async fn a_late_event_gets_what_the_new_version_says_that_it_lacks() {
+    let world = World::new().await;
+    let unit = "{name: unit, logicalType: string, required: true, classification: internal";
+    let each = extended().replace(unit, &format!("{unit}, customProperties: [{{property: default, value: each}}]"));
+    // With a default the change breaks nobody; its notice is given all the same.
+    apply(&world, &each).await.unwrap();
+    publish_as(&world, 1, OLD).await.unwrap();
+    for grant in notices(&world, &world.far).await {
+        world.hub.move_grant(&world.far, &grant.grant).await.unwrap();
+    }
+    let seen = world.read(&world.far).await.unwrap();
+    assert_eq!((&seen[0]["unit"], &seen[0]["qty"]), (&json!("each"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_late_event_is_sealed_as_restricted_as_either_version_has_it_and_erased_with_its_person() {
+    let world = World::new().await;
+    let customer = CONTRACT.find("      - name: customer").unwrap()..CONTRACT.find("    quality:").unwrap();
+    let mut next = extended();
+    let gone = &CONTRACT[customer];
+    assert!(next.contains(gone));
+    // The customer is no part of the new version, and the price is known to fewer.
+    next = next.replace(gone, "").replace(
+        "{name: price, logicalType: number, classification: confidential}",
+        "{name: price, logicalType: number, classification: sensitive-pii}",
+    );
+    apply(&world, &next).await.unwrap();
+    publish_as(&world, 1, OLD).await.unwrap();
+    let held = world.read(&world.far).await.unwrap();
+    assert!(held[0].get("price").is_none(), "{held:?}");
+    assert!(held[0]["customer"]["email"].as_str().is_some_and(|email| email.starts_with("p-")), "{held:?}");
+    assert!(!held[0].to_string().contains("ann@example.com"));
+    assert_eq!(world.read(&world.owner).await.unwrap()[0]["customer"]["email"], "ann@example.com");
+    world.hub.erase(&world.privacy, "ann@example.com").await.unwrap();
+    let own = world.read(&world.owner).await.unwrap();
+    assert!(!own[0].to_string().contains("ann"), "{own:?}");
+    assert!(world.read(&world.far).await.unwrap()[0]["customer"].get("email").is_none());
+}
+
+#[tokio::test]
+async fn impact_names_the_groups_that_committed_lately_and_those_of_no_other_organization() {
+    let world = World::new().await;
+    let groups = |grant: &'static str| {
+        let world = &world;
+        async move {
+            let files = [("contract.yaml".to_owned(), CONTRACT.to_owned())];
+            let impact = world.hub.impact(&world.owner, &files).await.unwrap().into_parts().0;
+            let of = impact[0].grants.iter().find(|one| one.grant.as_str() == grant).unwrap();
+            of.groups.iter().map(|group| group.group.clone()).collect::<Vec<_>>()
+        }
+    };
+    let id = product();
+    let note = |caller, group| world.hub.note_group(caller, &id, group);
+    note(&world.far, "claims\0\n").await;
+    note(&world.owner, "own").await;
+    let long = "x".repeat(400);
+    note(&world.far, &long).await;
+    assert_eq!(groups("far-orders").await, ["claims\0\n"], "a name is whatever its consumer says");
+    assert!(groups("near-orders").await.is_empty());
+    world.clock.pass(20 * DAY);
+    note(&world.far, "later").await;
+    assert_eq!(groups("far-orders").await, ["later", "claims\0\n"]);
+    world.clock.pass(11 * DAY);
+    assert_eq!(groups("far-orders").await, ["later"], "the other is long ago");
 }

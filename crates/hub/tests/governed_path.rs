@@ -158,6 +158,7 @@ async fn a_bad_event_refuses_the_batch_whole_or_goes_to_quarantine() {
         idempotency_key: None,
         proceed: true,
         partition: None,
+        version: None,
     };
     let published = world.hub.publish(&world.publisher, request).await.unwrap();
     assert_eq!((published.value().count, published.value().quarantined.len()), (1, 3));
@@ -188,6 +189,7 @@ async fn a_retry_with_the_same_key_stores_once_and_another_body_is_refused() {
         idempotency_key: Some("k-1".into()),
         proceed: false,
         partition: None,
+        version: None,
     };
     let one = r#"{"id":"1","sku":"A","qty":1}"#;
     let first = world.hub.publish(&world.publisher, request(one)).await.unwrap();
@@ -209,6 +211,7 @@ async fn nobody_does_what_its_role_does_not_say() {
         idempotency_key: None,
         proceed: false,
         partition: None,
+        version: None,
     };
     for caller in [&world.near, &world.owner, &world.operator, &world.privacy] {
         assert!(refused(world.hub.publish(caller, request.clone()).await.unwrap_err().code));

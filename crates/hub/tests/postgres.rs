@@ -60,6 +60,7 @@ async fn publish(hub: &Hub, caller: &Caller) {
         idempotency_key: None,
         proceed: false,
         partition: None,
+        version: None,
     };
     hub.publish(caller, request).await.unwrap();
 }
@@ -132,6 +133,7 @@ async fn nodes_that_learn_at_once_agree_on_one_dictionary_and_read_each_others_e
         idempotency_key: None,
         proceed: false,
         partition: None,
+        version: None,
     };
     // By then the other node knows of the change.
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -249,6 +249,7 @@ async fn a_schema_of_nobody_or_of_another_subject_is_refused_record_by_record() 
         idempotency_key: None,
         proceed: false,
         partition: None,
+        version: None,
     };
     assert!(world.hub.publish(&world.publisher, body(framed(good, ORDER))).await.is_ok());
     let error = world.hub.publish(&world.publisher, body(framed(77, ORDER))).await.unwrap_err();
@@ -340,4 +341,41 @@ async fn protobuf_schemas_are_the_same_as_text_and_as_descriptor() {
     let made = hub.register_schema(owner, "box", importing).await.unwrap().into_parts().0;
     assert_eq!(hub.schema_referrers(owner, "shared.proto", WhichVersion::Latest).await.unwrap().value(), &[made.id]);
     refused(hub.register_schema(owner, "bad", written_in("PROTOBUF", "message {")).await, codes::SCHEMA_INVALID);
+}
+
+#[tokio::test]
+async fn a_json_record_is_of_the_version_that_takes_what_its_schema_lets_be_written() {
+    let world = World::new().await;
+    let fields = r#""id":{"type":"string"},"sku":{"type":"string"},"qty":{"type":"integer"},"price":{"type":"number"}"#;
+    let schema = |more: &str, required: &str| {
+        format!(
+            r#"{{"type":"object","properties":{{{fields}{more}}},"required":["id","sku","qty"{required}],"additionalProperties":false}}"#
+        )
+    };
+    let first = register(&world, SUBJECT, &schema("", "")).await.unwrap().id;
+    let unit = "      - {name: unit, logicalType: string, required: true, classification: internal}\n";
+    let next = support::CONTRACT
+        .replace("version: 1.0.0", "version: 2.0.0")
+        .replace("      - {name: price,", &format!("{unit}      - {{name: price,"))
+        .replace("{purposes:", "{evolution: {notice: P30D}, purposes:");
+    world.hub.apply(&world.owner, &[("contract.yaml".into(), next)], false).await.unwrap();
+    let setting = SchemaSetting::Compatibility(Some(Compatibility::None));
+    world.hub.set_schema_setting(&world.owner, Some(SUBJECT), setting).await.unwrap();
+    let second = register(&world, SUBJECT, &schema(r#","unit":{"type":"string"}"#, r#","unit""#)).await.unwrap().id;
+    let (old, new) = (r#"{"id":"1","sku":"A","qty":1}"#, r#"{"id":"2","sku":"A","qty":2,"unit":"box"}"#);
+    let RecordsOutcome::Stored(_) = publish(&world, &[framed(first, old), framed(second, new)]).await else {
+        panic!("refused")
+    };
+    for bad in [framed(second, old), old.as_bytes().to_vec()] {
+        let RecordsOutcome::Refused(told) = publish(&world, &[bad]).await else { panic!("it was stored") };
+        assert_eq!(told[0].code, codes::CONTRACT_VIOLATION);
+    }
+    let held = fetched(&world, &world.far).await;
+    let own = world.hub.schema_version(&world.far, SUBJECT, WhichVersion::Latest, false).await.unwrap();
+    assert_eq!(own.value().version, 1);
+    assert_eq!(held.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [Some(own.value().id); 2]);
+    assert!(held.iter().all(|(_, event)| event.get("unit").is_none()));
+    world.clock.pass(31 * 86_400);
+    let RecordsOutcome::Refused(told) = publish(&world, &[framed(first, old)]).await else { panic!("it was stored") };
+    assert_eq!(told[0].code, codes::CONTRACT_VIOLATION);
 }

@@ -91,6 +91,9 @@ async fn partners_have_their_own_names(world: &World) {
     assert_eq!(commit(&mut near, TOPIC, 1).await, UNKNOWN);
     assert_eq!(commit(&mut far, "orders.in", 2).await, 0);
     assert_eq!(committed(&mut near, None).await, [("supplier-a.orders".to_owned(), 1)]);
+    await_coordinator(&mut owner).await;
+    assert_eq!(commit(&mut owner, TOPIC, 1).await, 0);
+    the_owner_learns_which_groups_read(world).await;
     let said = subscription(&["supplier-a.orders", TOPIC, "no-such"]);
     let joined = join(&mut near, said.clone()).await;
     assert_eq!(joined.members[0].metadata, said, "members hear what they said");
@@ -139,6 +142,20 @@ async fn partners_have_their_own_names(world: &World) {
         assert_eq!(fetch(&mut near, 12, name, Uuid::nil()).await, (UNKNOWN, 0), "{name}");
     }
     assert!(fetch(&mut far, 12, "orders.in", Uuid::nil()).await.1 > 0);
+}
+
+/// Of each partner its own groups, at what they committed; nothing of what nobody was granted, and nothing of the owner's own.
+async fn the_owner_learns_which_groups_read(world: &World) {
+    let files = [("contract.yaml".to_owned(), support::CONTRACT.to_owned())];
+    let impact = world.hub.impact(&world.owner, &files).await.unwrap().into_parts().0;
+    let of = |grant: &tradelane_hub::evolve::GrantImpact| {
+        let groups = grant.groups.iter().map(|group| group.group.clone()).collect::<Vec<_>>().join(" ");
+        (grant.consumer.to_string(), grant.product.to_string(), groups)
+    };
+    let mut told: Vec<_> = impact[0].grants.iter().map(of).collect();
+    told.sort();
+    let group = |consumer: &str| (consumer.to_owned(), TOPIC.to_owned(), "g".to_owned());
+    assert_eq!(told, [group("far"), group("near")]);
 }
 
 async fn an_idle_consumer_stays(world: &World, name: &str) {

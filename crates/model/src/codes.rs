@@ -97,6 +97,8 @@ codes! {
         "Publish with a Kafka client and the serializer of the schema registry.";
     CONTRACT_BREAKING "TL-1019" 409 "contract-breaking" "The change of the data contract would break its consumers."
         "Undo what breaks, or raise the contract's major version and give a notice period; `tradelane impact` says who would notice.";
+    VERSION_ENDED "TL-1020" 422 "version-ended" "The event is of a version of its contract that is not taken any more."
+        "Publish by the newest version: its notice period is over, and what breaks can no longer be brought into the form that readers have.";
     KEY_REQUIRED "TL-1021" 422 "key-required" "The product keeps the last event of each key, and this event has none."
         "Send it with a key: as a Kafka record, or as a CloudEvent with the attribute `partitionkey`.";
     UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."

@@ -7,6 +7,7 @@
 //! in the catalog.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -17,6 +18,8 @@ use crate::id::ContractId;
 use crate::native::NativeSchema;
 use crate::pattern::Pattern;
 use crate::product::Format;
+use crate::references::{self, SchemaFile};
+use crate::registry::SchemaReference;
 use crate::shape::{FieldRule, Place, Shape, Types};
 use crate::time::parse_duration;
 
@@ -93,6 +96,9 @@ pub struct Extension {
     /// Which message of that file an event is, by its full name.
     #[serde(default)]
     pub protobuf_message: Option<String>,
+    /// Registered schemas of the owner to which its own schema refers, each by the name that it calls it.
+    #[serde(default)]
+    pub references: Vec<SchemaReference>,
     /// What the keys and headers of records are.
     #[serde(default)]
     pub records: RecordRules,
@@ -152,6 +158,10 @@ pub struct Contract {
     pub json_schema: Value,
     /// The schema of the events' own encoding, if they are not JSON.
     pub native: Option<NativeSchema>,
+    /// What either of the two refers to.
+    pub references: Vec<SchemaReference>,
+    /// That, with what it refers to in turn, each after what it refers to itself. There once the contract is applied.
+    pub files: Arc<[SchemaFile]>,
     /// Quality rules in CEL.
     pub quality: Vec<QualityRule>,
     /// Promises.
@@ -180,6 +190,7 @@ impl Contract {
         let id = required(document, "id")?.parse().map_err(|e| wrong("/id", format!("{e}")))?;
         let extension = extension(document)?;
         let native = NativeSchema::read(&extension)?;
+        let references = references::read(&extension)?;
         let object = the_one_object(document)?;
         let mut shape = Shape { own_classes: extension.classes.clone(), ..Shape::default() };
         check_own_classes(&shape)?;
@@ -212,6 +223,8 @@ impl Contract {
             shape,
             json_schema,
             native,
+            references,
+            files: Arc::default(),
             quality,
             sla,
             records: extension.records,

@@ -69,11 +69,49 @@ impl ContractHistory {
         let numbered = (1_u32..).zip(&self.revisions);
         numbered.filter(|(_, contract)| contract.major() == Some(major)).last()
     }
+
+    /// Until when events of an earlier major version are taken as such: as long as its readers are served it at least. None:
+    /// it is no earlier one, or its successor gave no notice, since it broke nothing.
+    pub fn taken_until(&self, major: u32) -> Option<Timestamp> {
+        let (last, _) = self.of_major(major)?;
+        let later = self.revisions.iter().zip(&self.applied).skip(usize::try_from(last).ok()?);
+        let mut later = later.filter(|(contract, _)| contract.major().is_some_and(|other| other > major));
+        let (successor, applied) = later.next()?;
+        successor.evolution.as_ref().map(|evolution| evolution.until(*applied))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+
+    #[test]
+    fn an_earlier_version_is_taken_until_the_notice_of_its_successor_is_over() {
+        let contract = |version: &str, evolution: &str| {
+            let text = format!(
+                "apiVersion: v3.1.0\nkind: DataContract\nid: c\nversion: {version}\nstatus: active\nschema:\n  - name: e\n    properties: []\n{evolution}"
+            );
+            Arc::new(Contract::parse(&text).unwrap())
+        };
+        let notice = "customProperties: [{property: tradelane, value: {evolution: {notice: P30D}}}]\n";
+        let at = |day: i64| Timestamp(day * 86_400_000_000);
+        let history = ContractHistory {
+            owner: "acme".parse().unwrap(),
+            revisions: vec![
+                contract("1.0.0", ""),
+                contract("1.1.0", ""),
+                contract("2.0.0", notice),
+                contract("2.1.0", notice),
+                contract("3.0.0", ""),
+            ],
+            applied: (0..5).map(at).collect(),
+        };
+        assert_eq!(history.taken_until(1), Some(at(32)), "from the first revision of the successor");
+        assert_eq!(history.taken_until(2), None, "3.0.0 gave no notice");
+        assert_eq!((history.taken_until(3), history.taken_until(7)), (None, None));
+    }
 
     #[test]
     fn notice_is_the_longer_one_of_period_and_date() {

@@ -19,12 +19,12 @@ pub const MAX_NATIVE: usize = 256 << 10;
 pub enum NativeSchema {
     /// Of `format: avro`.
     Avro {
-        /// The schema as JSON text. It refers to nothing outside of itself.
+        /// The schema as JSON text. It refers to nothing but what the contract's references name.
         text: Arc<str>,
     },
     /// Of `format: protobuf`.
     Protobuf {
-        /// The text of a `.proto` file, which imports nothing but Google's well-known types.
+        /// The text of a `.proto` file, which imports what the contract's references name and Google's well-known types.
         text: Arc<str>,
         /// The full name of the message that an event is, without a leading dot.
         message: Arc<str>,

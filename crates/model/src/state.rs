@@ -59,6 +59,8 @@ pub struct ContractHistory {
     pub owner: OrgId,
     /// Revision 1 is at index 0. An event says under which revision it was sealed.
     pub revisions: Vec<Arc<Contract>>,
+    /// When each of them was applied.
+    pub applied: Vec<Timestamp>,
 }
 
 impl ContractHistory {
@@ -133,7 +135,7 @@ impl Model {
                 let credential = Arc::make_mut(credential);
                 credential.expires = credential.expires.min(*at);
             }
-            Change::ContractPut { owner, text } => self.put_contract(owner, text)?,
+            Change::ContractPut { owner, text } => self.put_contract(owner, text, at)?,
             Change::ContractDeleted(id) => self.delete_contract(id)?,
             Change::ProductPut(product) => self.put_product(product)?,
             Change::ProductDeleted(id) => self.delete_product(id)?,
@@ -225,10 +227,12 @@ impl Model {
         Ok(())
     }
 
-    fn put_contract(&mut self, owner: &OrgId, text: &str) -> Result<(), Misfit> {
+    fn put_contract(&mut self, owner: &OrgId, text: &str, at: Timestamp) -> Result<(), Misfit> {
         self.organization(owner)?;
-        let contract = Arc::new(Contract::parse(text)?);
-        let new = || Arc::new(ContractHistory { owner: owner.clone(), revisions: Vec::new() });
+        let mut contract = Contract::parse(text)?;
+        contract.resolve(&self.registry, owner)?;
+        let contract = Arc::new(contract);
+        let new = || Arc::new(ContractHistory { owner: owner.clone(), revisions: Vec::new(), applied: Vec::new() });
         if let Some(history) = self.contracts.get(&contract.id) {
             if history.owner != *owner {
                 return Err(Misfit::Fixed { what: format!("the owner of contract {}", contract.id) });
@@ -238,7 +242,9 @@ impl Model {
             }
         }
         let history = self.contracts.entry(contract.id.clone()).or_insert_with(new);
-        Arc::make_mut(history).revisions.push(contract);
+        let history = Arc::make_mut(history);
+        history.revisions.push(contract);
+        history.applied.push(at);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use tradelane_model::registry::SchemaKind;
 pub use avro::AvroSchema;
 pub use difference::Difference;
 pub use json::JsonSchema;
-pub use protobuf::ProtobufSchema;
+pub use protobuf::{ProtobufSchema, in_one_file};
 pub use text::Reference;
 
 /// The pairs of schemas or types that may be looked at in one check, however many versions it looks back.

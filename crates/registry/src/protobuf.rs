@@ -5,6 +5,7 @@
 //! Source: Protocol Buffers' language specifications (proto2, proto3) and `descriptor.proto`.
 
 mod diff;
+mod flat;
 mod messages;
 mod print;
 
@@ -21,6 +22,7 @@ use crate::SchemaProblem;
 use crate::text::{self, Reference};
 
 pub(crate) use diff::compare;
+pub use flat::in_one_file;
 
 /// The name that the schema itself has among its imports. No import can have it.
 const OWN: &str = "-";

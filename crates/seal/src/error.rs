@@ -131,8 +131,8 @@ pub enum Withheld {
     /// The current contract cannot be applied to the old record.
     #[error("the record cannot be classified anew under the current contract")]
     Unclassifiable,
-    /// The reader stays with an earlier version of the contract, in whose form the event cannot be brought.
-    #[error("the record was published under a later version of its contract, and cannot be shown in the reader's")]
+    /// The event is of another version of the contract than its reader reads, into whose form it cannot be brought.
+    #[error("the record is of another version of its contract than the reader's, and cannot be shown in that one")]
     OtherVersion,
 }
 

@@ -120,7 +120,7 @@ impl View {
         if event.encoding() == Encoding::Json {
             return self.render(event, keys, scratch, out);
         }
-        let codec = self.codec.as_ref().ok_or(Withheld::OtherShape)?;
+        let codec = self.shower().codec.as_ref().ok_or(Withheld::OtherShape)?;
         let start = out.len();
         let mut shown = std::mem::take(&mut scratch.shown);
         shown.clear();
@@ -165,11 +165,13 @@ impl View {
                 let mut clear = std::mem::take(&mut scratch.clear);
                 clear.clear();
                 let revealed = self.with_values(reveal, None, event, keys, scratch, &mut clear, None)?;
+                self.bring_over(&mut clear, &mut scratch.tree)?;
                 let mut body = std::mem::take(&mut scratch.body);
                 body.clear();
-                self.cut_anew(rules, &clear, scratch, &mut body)?;
+                let shower = self.shower();
+                shower.cut_anew(rules, &clear, scratch, &mut body)?;
                 let again = OpenedEvent::from_clear(self.encoding(), event.shape(), body);
-                let rendered = self.with_values(splice, None, &again, keys, scratch, out, gone)?;
+                let rendered = shower.with_values(splice, None, &again, keys, scratch, out, gone)?;
                 (scratch.clear, scratch.body) = (clear, again.into_buffer());
                 Ok(Rendered { erased: revealed.erased, ..rendered })
             }
@@ -191,6 +193,12 @@ impl View {
         let (mut clear, mut gone) = (zeroize::Zeroizing::new(Vec::new()), Vec::new());
         self.with_values(&all, None, event, keys, scratch, &mut clear, Some(&mut gone))?;
         gone.sort_unstable();
+        if self.onto.is_some() {
+            // Where a value was that is gone is known in the other schema only.
+            gone.clear();
+            self.bring_over(&mut clear, &mut scratch.tree)?;
+        }
+        let codec = self.shower().codec.as_ref().unwrap_or(codec);
         codec.walk(&clear, &BINARY, &mut scratch.tree).map_err(|_| Withheld::Unclassifiable)?;
         codec.write_json_without(&clear, &scratch.tree, &gone, false, out).map_err(|_| Withheld::Unclassifiable)
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tradelane_encodings::Tree;
 use tradelane_keys::{MacKey, SecretBytes, hkdf};
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::Types;
@@ -16,7 +17,7 @@ use tradelane_model::{Action, Class, ViewSpec};
 
 use crate::binary::Codec;
 use crate::cache::Replacements;
-use crate::error::ViewError;
+use crate::error::{ViewError, Withheld};
 use crate::format::Encoding;
 use crate::render::ClassSet;
 use crate::rules::{Handling, PlaceRule, RuleId, Rules};
@@ -52,6 +53,8 @@ pub struct View {
     pub(crate) cache: Option<Replacements>,
     /// The schema of the events, if they are not JSON.
     pub(crate) codec: Option<Arc<Codec>>,
+    /// The same view of events of another schema, into which those of this one are brought before they are masked.
+    pub(crate) onto: Option<Box<View>>,
 }
 
 /// How events of this version are rendered.
@@ -138,12 +141,54 @@ impl View {
             Path::Slow { .. } => false,
         };
         let cache = cached.then(|| Replacements::new(CACHE_BYTES));
-        Ok(Self { event: Arc::clone(event), classes: current.classes.clone(), keys, path, cache, codec: None })
+        let classes = current.classes.clone();
+        Ok(Self { event: Arc::clone(event), classes, keys, path, cache, codec: None, onto: None })
+    }
+
+    /// The same for events in a binary encoding that are shown in another schema than they are written in: put together in
+    /// memory, brought into the schema of `shown` by what their encoding says of versions, and only then classified, under
+    /// the `current` contract, and masked. So no value is classified by a name under which it is not shown.
+    pub fn compile_onto(
+        (event, written): (&Arc<Rules>, Arc<Codec>),
+        (current, shown): (&Arc<Rules>, Arc<Codec>),
+        spec: &ViewSpec,
+        keys: ViewKeys,
+    ) -> Result<Self, ViewError> {
+        let decisions = decide_all(current, spec)?;
+        let rules = Rules::compile_with(current.shape(), current.id(), &marked(current, &decisions))?;
+        let splice = Splice::new(&rules, decisions, false);
+        let view = |rules: &Arc<Rules>, codec, path, onto| Self {
+            event: Arc::clone(rules),
+            classes: current.classes.clone(),
+            keys: keys.clone(),
+            path,
+            cache: None,
+            codec: Some(codec),
+            onto,
+        };
+        let onto = view(current, shown, Path::Fast(Splice::reveal_all(current)), None);
+        let path = Path::Slow { reveal: Splice::reveal_all(event), rules: Box::new(rules), splice };
+        Ok(view(event, written, path, Some(Box::new(onto))))
+    }
+
+    /// What shows events once they are in the schema in which they are shown.
+    pub(crate) fn shower(&self) -> &Self {
+        self.onto.as_deref().unwrap_or(self)
     }
 
     /// The same view of events in a binary encoding, whose schema is that of the contract version that cut them.
     pub fn of_binary(self, codec: Arc<Codec>) -> Self {
         Self { codec: Some(codec), ..self }
+    }
+
+    /// Brings a revealed event into the schema in which it is shown, if that is another one than it was written in.
+    pub(crate) fn bring_over(&self, clear: &mut Vec<u8>, tree: &mut Tree) -> Result<(), Withheld> {
+        let (Some(onto), Some(written)) = (&self.onto, &self.codec) else { return Ok(()) };
+        let shown = onto.codec.as_ref().ok_or(Withheld::OtherShape)?;
+        let mut brought = zeroize::Zeroizing::new(Vec::with_capacity(clear.len()));
+        shown.resolve(written, clear, tree, &mut brought).map_err(|_| Withheld::OtherVersion)?;
+        std::mem::swap(clear, &mut *brought);
+        Ok(())
     }
 
     pub(crate) fn encoding(&self) -> Encoding {

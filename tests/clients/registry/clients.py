@@ -370,23 +370,36 @@ def apply(*texts):
         return json.load(answer)
 
 
-def sent_and_received(topic, values, key):
-    """Publishes values, and gives back what the owner of a key finds."""
-    from confluent_kafka import Consumer, Producer
+def sent(topic, values):
+    """Publishes values, and gives back what was refused."""
+    from confluent_kafka import Producer
     producer, failed = Producer(kafka(OWNER)), []
     for value in values:
         producer.produce(topic, value, on_delivery=lambda error, _: failed.append(error) if error else None)
-    assert producer.flush(30) == 0 and not failed, failed
+    assert producer.flush(30) == 0
+    return failed
+
+
+def received(topic, key, count):
+    """So many values as the owner of a key finds them."""
+    from confluent_kafka import Consumer
     consumer = Consumer(kafka(key, group_id="sr-" + uuid.uuid4().hex, auto_offset_reset="earliest"))
     consumer.subscribe([topic])
     found, end = [], time.monotonic() + 60
-    while not found and time.monotonic() < end:
+    while len(found) < count and time.monotonic() < end:
         message = consumer.poll(1)
         if message is not None and not message.error():
             found.append(message.value())
     consumer.close()
-    assert found, "nothing came"
-    return found[0]
+    assert len(found) == count, "%d of %d came" % (len(found), count)
+    return found
+
+
+def sent_and_received(topic, values, key):
+    """Publishes values, and gives back the first that the owner of a key finds."""
+    failed = sent(topic, values)
+    assert not failed, failed
+    return received(topic, key, 1)[0]
 
 
 def shown_over_http(topic, key):
@@ -476,11 +489,122 @@ def protobuf_products_are_read_as_messages_of_the_readers_own():
     assert over_http["lines"] == [{"sku": "X", "qty": 40}] and "price" not in over_http, over_http
 
 
+def producers_of_earlier_versions_go_on_and_everybody_reads_them():
+    import datetime
+    import decimal
+    from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    topic = "acme-moves-" + uuid.uuid4().hex[:8]
+    context = SerializationContext(topic, MessageField.VALUE)
+
+    def contract(version, event, more, notice=""):
+        text = (CONTRACT % {"id": topic, "format": "avro", "due": "date"}).replace("version: 1.0.0", "version: " + version)
+        text = text.replace("    properties:\n", "    properties:\n" + more, 1)
+        return text + "      avroSchema: '%s'\n" % json.dumps(event) + notice
+
+    def event(number, **more):
+        return {"id": "S-%d" % number, "email": None, "price": decimal.Decimal("1.00"), "due": datetime.date(2026, 11, 21),
+                "lines": [], "labels": {}, **more}
+
+    apply(contract("1.0.0", AVRO_EVENT, ""), PRODUCT % {"id": topic})
+    first = AvroSerializer(registry(OWNER), json.dumps(AVRO_EVENT))
+    assert not sent(topic, [first(event(1), context)])
+    # A minor version more: what is added must be there, and has a default in the schema.
+    carrier = {"name": "carrier", "type": "string", "default": "?"}
+    minor = dict(AVRO_EVENT, fields=AVRO_EVENT["fields"] + [carrier])
+    named = "      - {name: carrier, logicalType: string, required: true, classification: public}\n"
+    apply(contract("1.1.0", minor, named))
+    second = AvroSerializer(registry(OWNER), json.dumps(minor))
+    values = [first(event(2), context), second(event(3, carrier="N"), context)]
+    assert not sent(topic, values), "a producer that lags behind is taken"
+    read = AvroDeserializer(registry(PARTNER), json.dumps(minor))
+    shown = [read(value, context) for value in received(topic, PARTNER, 3)]
+    assert [(one["id"], one["carrier"]) for one in shown] == [("S-1", "?"), ("S-2", "?"), ("S-3", "N")], shown
+    # Another major version: the id is a number, and nothing says which of an earlier one.
+    fields = [{"name": "serial", "type": "long"}] + minor["fields"]
+    major = dict(minor, fields=fields)
+    more = named + "      - {name: serial, logicalType: integer, required: true, classification: public}\n"
+    apply(contract("2.0.0", major, more, "      evolution: {notice: P30D}\n"))
+    owner = registry(OWNER)
+    owner.set_compatibility(topic + "-value", "NONE")
+    third = AvroSerializer(owner, json.dumps(major))
+    assert not sent(topic, [second(event(4, carrier="M"), context), third(event(5, serial=7, carrier="L"), context)])
+    shown = [read(value, context) for value in received(topic, PARTNER, 5)]
+    assert [(one["id"], one["carrier"]) for one in shown][3:] == [("S-4", "M"), ("S-5", "L")], shown
+    unknown = dict(minor, fields=minor["fields"] + [{"name": "x", "type": "int"}])
+    refused_now = sent(topic, [AvroSerializer(owner, json.dumps(unknown))(event(6, x=1, carrier="K"), context)])
+    assert refused_now and "INVALID_RECORD" in refused_now[0].name(), refused_now
+
+
+def contracts_import_what_serializers_register():
+    from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+    topic = "acme-parcel-" + uuid.uuid4().hex[:8]
+    address_file = topic + "/address.proto"
+
+    def address(file):
+        file.package = "common"
+        message = file.message_type.add(name="Address")
+        add_field(message, "city", 1, "STRING")
+        add_field(message, "street", 2, "STRING")
+
+    def parcel(file):
+        file.dependency.append(address_file)
+        message = file.message_type.add(name="Parcel")
+        add_field(message, "id", 1, "STRING")
+        add_field(message, "to", 2, "MESSAGE", ".common.Address")
+
+    Parcel = protobuf_class(topic + "/parcel.proto", parcel, (address_file, address))["Parcel"]
+    client, context = registry(OWNER), SerializationContext(topic, MessageField.VALUE)
+    conf = {"use.deprecated.format": False}
+    value = Parcel(id="P-1")
+    value.to.city, value.to.street = "Oslo", "Gate 1"
+    # The serializer registers both files; the contract takes the one that the other imports from there.
+    written = ProtobufSerializer(Parcel, client, conf)(value, context)
+    kept = client.get_latest_version(topic + "-value").schema
+    [reference] = kept.references
+    text = """
+apiVersion: v3.1.0
+kind: DataContract
+id: %(id)s
+tenant: acme
+version: 1.0.0
+status: active
+schema:
+  - name: parcel
+    properties:
+      - {name: id, logicalType: string, required: true, classification: public}
+      - name: to
+        logicalType: object
+        properties:
+          - {name: city, logicalType: string, classification: public}
+          - {name: street, logicalType: string, classification: confidential}
+customProperties:
+  - property: tradelane
+    value:
+      format: protobuf
+      protobufMessage: acme.sales.Parcel
+      references: [{name: %(name)s, subject: %(subject)s, version: %(version)d}]
+      protobufSchema: |
+        %(schema)s
+""" % {"id": topic, "name": reference.name, "subject": reference.subject, "version": reference.version,
+       "schema": kept.schema_str.replace("\n", "\n        ")}
+    product = (PRODUCT % {"id": topic}).partition("    classes:")[0].replace("  view:\n", "")
+    apply(text, product)
+    assert sent_and_received(topic, [written], OWNER) == written
+    shown = sent_and_received(topic, [written], PARTNER)
+    view = ProtobufDeserializer(Parcel, conf, registry(PARTNER))(shown, context)
+    assert (view.id, view.to.city, view.to.street) == ("P-1", "Oslo", ""), view
+    text = registry(PARTNER).get_schema(int.from_bytes(shown[1:5], "big")).schema_str
+    assert "import" not in text and "message Address" in text, text
+
+
 TESTS = [schemas_are_registered_found_and_deleted, avro_serializers_resolve_references_and_other_versions,
          protobuf_serializers_register_what_they_import_and_say_which_message, directions_of_compatibility_are_kept, references_are_resolved, compatibility_is_kept_and_told,
          a_stranger_finds_nothing, serializers_of_both_sides_understand_each_other,
          avro_products_are_read_in_the_schema_of_the_view_and_in_the_readers_own,
-         protobuf_products_are_read_as_messages_of_the_readers_own]
+         protobuf_products_are_read_as_messages_of_the_readers_own,
+         producers_of_earlier_versions_go_on_and_everybody_reads_them, contracts_import_what_serializers_register]
 
 
 def is_installed(name):

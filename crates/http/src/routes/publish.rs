@@ -26,6 +26,11 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         )
         .query("on-error", words(&["refuse", "quarantine"]), "What happens to events that do not keep the contract.")
         .query("partition", integer(0, LAST_PARTITION.into()), "Where they go; the hub chooses unless said.")
+        .query(
+            "version",
+            integer(0, u32::MAX.into()),
+            "The major version of the contract that they are of; an earlier one is taken until its notice is over.",
+        )
         .header(
             "Idempotency-Key",
             json!({ "type": "string", "pattern": "^\"[\\x20\\x21\\x23-\\x5b\\x5d-\\x7e]{1,255}\"$" }),
@@ -37,7 +42,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .body("application/cloudevents-batch+json", array(json!({ "type": "object" })))
         .answer(201, "Stored, durably.", "application/json", reference("Published"))
         .refuses(409, "A request with this Idempotency-Key is still being worked on.")
-        .refuses(422, "An event does not keep the contract, or the Idempotency-Key was used with another body.")
+        .refuses(422, "An event does not keep the contract, its version is not taken any more, or the Idempotency-Key was used with another body.")
         .refuses(507, "There is no room to store this.");
     routes.push(governed(Method::POST, events, described, publish).takes(BodySize::Events));
 }
@@ -51,10 +56,11 @@ async fn publish(ask: Ask) -> Result<Audited<Reply>> {
         Some(_) => return Err(wrong("on-error", "refuse or quarantine")),
     };
     let partition = query.partition()?;
+    let version = query.version()?;
     query.finish()?;
     let idempotency_key = ask.header("idempotency-key")?.map(idempotency_key).transpose()?;
     let body = body(&ask)?;
-    let request = Publish { product, body, idempotency_key, proceed, partition };
+    let request = Publish { product, body, idempotency_key, proceed, partition, version };
     let published = ask.hub().publish(&ask.caller, request).await?;
     let receipt = published.leaf();
     Ok(published.map(|published| {

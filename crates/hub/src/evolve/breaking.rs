@@ -152,10 +152,12 @@ pub(super) fn permitted(old: &Contract, new: &Contract, told: &[String], now: Ti
 /// The schema of a contract's events. What a contract does not name is most restricted and not shown, so that objects are
 /// closed to whoever reads, whatever they let in.
 fn schema_of(contract: &Contract) -> Result<Schema> {
+    let files = crate::references::files(contract);
     let schema = match &contract.native {
-        Some(NativeSchema::Avro { text }) => Schema::parse(SchemaKind::Avro, text, &[]),
-        Some(NativeSchema::Protobuf { text, .. }) => Schema::parse(SchemaKind::Protobuf, text, &[]),
-        None => Schema::parse(SchemaKind::Json, &closed(&contract.json_schema).to_string(), &[]),
+        Some(NativeSchema::Avro { text }) => Schema::parse(SchemaKind::Avro, text, &files),
+        Some(NativeSchema::Protobuf { text, .. }) => tradelane_registry::in_one_file(text, &files)
+            .and_then(|text| Schema::parse(SchemaKind::Protobuf, &text, &[])),
+        None => Schema::parse(SchemaKind::Json, &closed(&contract.json_schema).to_string(), &files),
     };
     schema.map_err(|problem| invalid(contract, &problem))
 }

@@ -16,15 +16,17 @@ use tradelane_policy::RowFilter;
 
 use super::breaking;
 use super::down::class_at;
+use super::groups::GroupImpact;
 use crate::Hub;
 use crate::apply::{File, parse};
 use crate::audit_trail::{PLAN, READ, hub_leaf};
+use crate::control::misfit;
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 use crate::views;
 
 /// Who read within that time is told as a reader, in seconds.
-const LATELY: i64 = 30 * 86_400;
+pub(super) const LATELY: i64 = 30 * 86_400;
 /// The most leaves of the audit log that are looked at for readers of a product.
 const MAX_LEAVES: usize = 20_000;
 
@@ -77,6 +79,9 @@ pub struct GrantImpact {
     pub filter: Vec<String>,
     /// Who read by it within thirty days, the last one first.
     pub readers: Vec<ReaderImpact>,
+    /// The Kafka consumer groups of the organization that committed offsets of the product within thirty days, by
+    /// whichever of its grants, the last one first.
+    pub groups: Vec<GroupImpact>,
 }
 
 /// What would happen to a field that a view shows.
@@ -133,10 +138,12 @@ impl Hub {
         let model = self.model();
         let mut impacts = Vec::new();
         for manifest in &manifests {
-            let Manifest::Contract { contract, .. } = manifest else { continue };
+            let Manifest::Contract { owner, contract } = manifest else { continue };
             let Some(history) = model.contracts.get(&contract.id) else { continue };
-            views::compile_contract(contract)?;
-            impacts.push(self.impact_of(&model, history, contract).await?);
+            let mut contract = contract.clone();
+            contract.resolve(&model.registry, owner).map_err(|error| misfit(error.into()))?;
+            views::compile_contract(&contract)?;
+            impacts.push(self.impact_of(&model, history, &contract).await?);
         }
         let mut leaf = hub_leaf(self.now(), caller, PLAN);
         leaf.count = impacts.len() as u64;
@@ -155,7 +162,9 @@ impl Hub {
         for product in model.products.values().filter(|product| product.contract == new.id) {
             let readers = self.lately(&product.owner, &product.id, now).await?;
             let live = model.grants.values().filter(|grant| grant.product == product.id && grant.is_live(now));
-            grants.extend(live.map(|grant| of_grant(grant, old, new, &readers)));
+            let groups = self.groups_of(&product.id, now).await?;
+            let groups = |grant: &Grant| groups.get(&grant.consumer).cloned().unwrap_or_default();
+            grants.extend(live.map(|grant| of_grant(grant, old, new, &readers, groups(grant))));
         }
         let (until, refused) = match permitted {
             Ok(pin) => (pin.map(|pin| pin.until), None),
@@ -205,7 +214,7 @@ impl Hub {
     }
 }
 
-fn of_grant(grant: &Grant, old: &Contract, new: &Contract, readers: &Readers) -> GrantImpact {
+fn of_grant(grant: &Grant, old: &Contract, new: &Contract, readers: &Readers, groups: Vec<GroupImpact>) -> GrantImpact {
     let spec = &grant.conditions.view;
     let fields = fields(&old.shape, &new.shape, spec);
     let view = views::schema_of_view(new, spec).err();
@@ -233,6 +242,7 @@ fn of_grant(grant: &Grant, old: &Contract, new: &Contract, readers: &Readers) ->
         view,
         filter,
         readers: known,
+        groups,
     }
 }
 

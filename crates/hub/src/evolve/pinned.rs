@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use tradelane_keys::Sha256;
 use tradelane_model::contract::Contract;
-use tradelane_model::shape::{Place, Shape};
-use tradelane_model::{Class, Grant, Timestamp};
+use tradelane_model::{Grant, Timestamp};
 use tradelane_seal::Rules;
 
-use super::Down;
+use super::{Down, tightened};
 use crate::Hub;
 use crate::error::{HubError, Result};
 use crate::native::Cut;
 use crate::views::CompiledContract;
 
-/// Tells the rules of a tightened revision from those of the revision itself: a bit that no [`Cut`]'s number has.
+/// Tells the rules of a tightened revision from those of the revision itself: a [`Cut`]'s number with this bit is of an event
+/// of an earlier revision.
 const TIGHTENED: u32 = 1 << 31;
 
 /// What holds for a grant that stays with an earlier major version.
@@ -79,74 +79,5 @@ impl Hub {
         let current = Arc::new(base.for_reading(contract, Arc::new(rules), newest.envelope.clone()));
         let pinned = Pinned { revision, newest: newest.revision, until: pin.until, down };
         Ok((current, Some(pinned)))
-    }
-}
-
-/// The old shape, each place at least as restricted as in the new one.
-fn tightened(old: &Shape, new: &Shape) -> Shape {
-    let mut shape = old.clone();
-    shape.own_classes.extend(new.own_classes.iter().map(|(own, like)| (own.clone(), like.clone())));
-    let top = Class::unclassified();
-    tighten(old, new, &mut shape.root, Some(&new.root), (&top, &top));
-    shape
-}
-
-/// `was` and `is`: the classes that are inherited in the old shape and in the new one.
-fn tighten(old: &Shape, new: &Shape, place: &mut Place, there: Option<&Place>, (was, is): (&Class, &Class)) {
-    // What the new contract does not name at all is in older events only, and as restricted as it was.
-    let Some(there) = there else { return };
-    let was = place.class.clone().unwrap_or_else(|| was.clone());
-    let is = there.class.clone().unwrap_or_else(|| is.clone());
-    if new.rank(&is) > old.rank(&was) {
-        place.class = Some(is.clone());
-    }
-    for (name, child) in &mut place.properties {
-        let there = there.properties.get(name).or(there.any_property.as_deref());
-        // A class of its own would hide that what it inherits is restricted further.
-        if there.is_none() && child.class.is_none() {
-            child.class = Some(was.clone());
-        }
-        tighten(old, new, child, there, (&was, &is));
-    }
-    if let Some(any) = &mut place.any_property {
-        tighten(old, new, any, there.any_property.as_deref(), (&was, &is));
-    }
-    if let Some(items) = &mut place.items {
-        tighten(old, new, items, there.items.as_deref(), (&was, &is));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shape(properties: &str) -> Shape {
-        let text = format!(
-            "apiVersion: v3.1.0\nkind: DataContract\nid: c\nversion: 1.0.0\nstatus: active\nschema:\n  - name: e\n    properties:\n{properties}"
-        );
-        Contract::parse(&text).unwrap().shape
-    }
-
-    #[test]
-    fn what_the_newest_contract_restricts_further_is_restricted_and_nothing_is_opened() {
-        let old = shape(
-            "      - {name: a, logicalType: string, classification: public}\n      \
-             - {name: b, logicalType: string, classification: pii}\n      \
-             - {name: gone, logicalType: string, classification: internal}\n      \
-             - name: c\n        logicalType: object\n        classification: internal\n        properties: [{name: x, logicalType: string}, {name: y, logicalType: string, classification: public}]\n",
-        );
-        let new = shape(
-            "      - {name: a, logicalType: string, classification: pii}\n      \
-             - {name: b, logicalType: string, classification: public}\n      \
-             - name: c\n        logicalType: object\n        classification: confidential\n        properties: [{name: x, logicalType: string}, {name: y, logicalType: string, classification: public}]\n",
-        );
-        let now = tightened(&old, &new);
-        let class = |at: &str| {
-            super::super::down::class_at(&now, &tradelane_model::pattern::Pattern::parse(at).unwrap()).to_string()
-        };
-        assert_eq!(
-            ["/a", "/b", "/gone", "/c/x", "/c/y"].map(class),
-            ["pii", "pii", "internal", "confidential", "public"]
-        );
     }
 }

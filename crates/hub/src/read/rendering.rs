@@ -189,15 +189,16 @@ impl Hub {
     fn views_of(&self, reader: &Reader, revision: u32, envelope: bool) -> Result<Views> {
         let (view, product) = (&reader.view, &reader.product);
         let event = self.contract_at(&self.model(), product, revision)?;
-        let down = view.pinned.as_ref().and_then(|pinned| pinned.down_from(revision)).cloned();
+        let down = self.form_for(view, product, revision)?;
+        let is_other = down.is_some() || self.is_brought_up(view, product, revision);
         Ok(Views {
             revision,
             event: self.view_for(view, product, revision)?,
             filter: self.filter_view_for(view, product, revision)?,
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
-            schema: self.reader_schema(view, revision),
+            schema: self.reader_schema(view, product, revision),
             writer: event.native.as_ref().map(|native| native.codec.clone()),
-            path: self.message_path(product, if down.is_some() { view.current.revision } else { revision })?,
+            path: self.message_path(product, if is_other { view.current.revision } else { revision })?,
             down,
         })
     }
@@ -267,7 +268,7 @@ struct Views {
     envelope: Option<Arc<EnvelopeView>>,
     /// The schema of what is shown; none: the writer's.
     schema: Option<u32>,
-    /// How events are brought into the form of the earlier version that the reader stays with.
+    /// How events are brought into the form of the version that the reader has.
     down: Option<Arc<Down>>,
     /// The schema that they are written in, if they are not JSON.
     writer: Option<Arc<Codec>>,

@@ -21,14 +21,15 @@ const EARLIER: &str = r#"{"$schema":"https://json-schema.org/draft/2020-12/schem
 impl Hub {
     /// The id that a reader with this view finds in front of an event that was sealed under that revision; none for the
     /// owner, who finds the writer's.
-    pub(crate) fn reader_schema(&self, view: &GrantView, revision: u32) -> Option<u32> {
+    pub(crate) fn reader_schema(&self, view: &GrantView, product: &ProductId, revision: u32) -> Option<u32> {
         if view.is_owners {
             return None;
         }
-        let mut revision = Cut::of(revision).schema();
-        if let Some(pinned) = view.pinned.as_ref().filter(|pinned| revision > pinned.revision) {
-            revision = pinned.revision;
-        }
+        let is_pinned_before = view.pinned.as_ref().is_some_and(|pinned| pinned.down_from(revision).is_some());
+        let revision = match is_pinned_before || self.is_brought_up(view, product, revision) {
+            true => view.current.revision,
+            false => Cut::of(revision).schema(),
+        };
         if view.current.native.is_none() && revision != view.current.revision {
             return Some(id_of(EARLIER));
         }

@@ -201,7 +201,8 @@ impl World {
 
     pub async fn publish(&self, text: &str) -> tradelane_hub::Result<u64> {
         let body = Body::Lines(text.to_owned().into());
-        let request = Publish { product: product(), body, idempotency_key: None, proceed: false, partition: None };
+        let request =
+            Publish { product: product(), body, idempotency_key: None, proceed: false, partition: None, version: None };
         self.hub.publish(&self.publisher, request).await.map(|published| published.value().offset)
     }
 

@@ -109,6 +109,13 @@ impl Ask<'_> {
         self.topic(name).filter(|topic| partition < topic.partitions)
     }
 
+    /// A group has committed offsets of these products; their owners can learn it.
+    pub(crate) async fn has_committed(&self, group: &str, products: Vec<ProductId>) {
+        for product in products {
+            self.shared.hub.note_group(self.caller, &product, group).await;
+        }
+    }
+
     /// What the caller calls a product's topic.
     pub(crate) fn name_of(&self, product: &ProductId) -> TopicName {
         let name = self.shared.hub.topic_name(self.caller, product);

@@ -124,11 +124,15 @@ impl Passing<'_> {
         let mut request: OffsetCommitRequest = self.ask.request.decode()?;
         let version = self.ask.request.version;
         self.ask.charge(Of::Commits, 1, self.quiet);
+        let own = request.group_id.clone();
         request.group_id = group(self.organization(), &request.group_id);
         let mut asked = Asked::new();
         let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
+        let stored = answer.topics.iter().filter(|topic| topic.partitions.iter().any(|p| p.error_code == 0));
+        let stored = stored.filter_map(|topic| Some(self.ask.topic(&topic.name)?.product));
+        self.ask.has_committed(&own, stored.collect()).await;
         answer.throttle_time_ms = if version >= 3 { self.throttle(answer.throttle_time_ms) } else { 0 };
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {
@@ -144,12 +148,16 @@ impl Passing<'_> {
     pub(super) async fn txn_offset_commit(&mut self) -> Result<Rope, Failed> {
         let mut request: TxnOffsetCommitRequest = self.ask.request.decode()?;
         self.ask.charge(Of::Commits, 1, self.quiet);
+        let own = request.group_id.clone();
         request.group_id = group(self.organization(), &request.group_id);
         request.transactional_id = transaction(self.organization(), &request.transactional_id);
         let mut asked = Asked::new();
         let hidden = split!(self, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
+        let stored = answer.topics.iter().filter(|topic| topic.partitions.iter().any(|p| p.error_code == 0));
+        let stored = stored.filter_map(|topic| Some(self.ask.topic(&topic.name)?.product));
+        self.ask.has_committed(&own, stored.collect()).await;
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         answer.topics.extend(hidden.into_iter().map(|topic| {
             let refused = topic.partitions.iter().map(|partition| {

@@ -176,7 +176,7 @@ async fn publish_to(
     partition: Option<u32>,
 ) -> Result<Published, HubError> {
     let idempotency_key = key.map(str::to_owned);
-    let request = Publish { product: product(name), body, idempotency_key, proceed: false, partition };
+    let request = Publish { product: product(name), body, idempotency_key, proceed: false, partition, version: None };
     Ok(world.hub.publish(&caller(world, "acme.wms"), request).await?.into_parts().0)
 }
 

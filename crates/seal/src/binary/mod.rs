@@ -103,7 +103,7 @@ impl Codec {
     }
 
     /// Appends an event that was written with the schema of `writer` as an event of this one. On an error, `out` is as it
-    /// was. `tree` is a buffer.
+    /// was; otherwise `tree` is that of what was appended.
     pub fn resolve(&self, writer: &Self, event: &[u8], tree: &mut Tree, out: &mut Vec<u8>) -> Result<(), Unresolved> {
         const OTHER: Unresolved = Unresolved("it is not an event of the schema that it names");
         let start = out.len();

@@ -254,8 +254,14 @@ fn for_a_while(effort: Effort, batches: &[Bytes], mut work: impl FnMut(&Bytes) -
 fn publishing(effort: Effort, bench: &Bench, batches: &[Bytes]) -> Result<Vec<Figure>> {
     let governed = for_a_while(effort, batches, |batch| {
         let body = Body::Lines(batch.clone());
-        let request =
-            Publish { product: bench.product.clone(), body, idempotency_key: None, proceed: false, partition: None };
+        let request = Publish {
+            product: bench.product.clone(),
+            body,
+            idempotency_key: None,
+            proceed: false,
+            partition: None,
+            version: None,
+        };
         bench.runtime.block_on(bench.hub.publish(&bench.owner, request)).map(drop).map_err(broken)
     })?;
     let dir = tempfile::tempdir().map_err(broken)?;
@@ -302,8 +308,14 @@ fn reading(batches: &[Bytes]) -> Result<Figure> {
     let bench = Bench::new()?;
     for batch in batches.iter().chain(batches) {
         let body = Body::Lines(batch.clone());
-        let request =
-            Publish { product: bench.product.clone(), body, idempotency_key: None, proceed: false, partition: None };
+        let request = Publish {
+            product: bench.product.clone(),
+            body,
+            idempotency_key: None,
+            proceed: false,
+            partition: None,
+            version: None,
+        };
         bench.runtime.block_on(bench.hub.publish(&bench.owner, request)).map_err(broken)?;
     }
     let measured = |caller: &Caller| -> Result<f64> {

@@ -36,6 +36,11 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
     }
 }
 
+/// Somebody else's word, which may be anything, on a terminal.
+fn shown(name: &str) -> String {
+    name.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}
+
 fn show(contract: &Value, out: Out) {
     let name = out.paint(Tone::Accent, text(contract, "contract"));
     out.line(format!("contract {name}: {} -> {}", text(contract, "from"), text(contract, "to")));
@@ -48,7 +53,9 @@ fn show(contract: &Value, out: Out) {
     }
     let mut table = out.table(&["grant", "consumer", "what", "where", "from", "to", "read lately by"]);
     for grant in rows(contract, "grants") {
-        let readers: Vec<String> = rows(grant, "readers").iter().map(|reader| text(reader, "principal")).collect();
+        let principals = rows(grant, "readers").iter().map(|reader| text(reader, "principal"));
+        let groups = rows(grant, "groups").iter().map(|group| format!("group {}", shown(&text(group, "group"))));
+        let readers: Vec<String> = principals.chain(groups).collect();
         let mut row = |tone: Tone, what: &str, at: String, from: String, to: String| {
             table.add_row([
                 out.cell(Tone::Accent, text(grant, "grant")),
