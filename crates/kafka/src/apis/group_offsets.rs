@@ -87,7 +87,7 @@ pub(crate) async fn commit(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
         partition.error_code = super::groups::code(outcome);
     }
     let is_stored = |topic: &&OffsetCommitResponseTopic| topic.partitions.iter().any(|p| p.error_code == codes::NONE);
-    let stored = topics.iter().filter(is_stored).filter_map(|topic| visible.known.get(&*topic.name)?.as_ref());
+    let stored = topics.iter().filter(is_stored).filter_map(|topic| visible.known.get(topic.name.as_str())?.as_ref());
     ask.has_committed(&request.group_id, stored.map(|topic| topic.product.clone()).collect()).await;
     ask.request.reply(&OffsetCommitResponse::default().with_throttle_time_ms(quiet.millis()).with_topics(topics))
 }
