@@ -213,7 +213,7 @@ async fn an_event_without_a_key_is_refused_wherever_it_comes_from() {
     assert_eq!(refused[0].code, codes::KEY_REQUIRED);
     let publish = |product: &str, body: Body| {
         let product = product.parse().unwrap();
-        let publish = Publish { product, body, idempotency_key: None, proceed: false, partition: None };
+        let publish = Publish { product, body, idempotency_key: None, proceed: false, partition: None, version: None };
         stock.world.hub.publish(&stock.world.publisher, publish)
     };
     let code = |outcome: tradelane_hub::Result<_>| outcome.err().map(|error: tradelane_hub::HubError| error.code);

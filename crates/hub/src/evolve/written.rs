@@ -116,12 +116,12 @@ impl Hub {
         let model = self.model();
         let history = model.contract_of(product).ok_or_else(HubError::not_found)?;
         let mut majors: Vec<u32> = history.revisions.iter().filter_map(|contract| contract.major()).collect();
+        majors.sort_unstable_by(|a, b| b.cmp(a));
+        majors.dedup();
         majors.retain(|major| current.contract.major() > Some(*major) && self.still_taken(history, *major).is_some());
         if majors.is_empty() || current.contract.format != Format::Json {
             return Ok(None);
         }
-        majors.sort_unstable_by(|a, b| b.cmp(a));
-        majors.dedup();
         let key = (current.contract.id.clone(), current.revision, schema);
         let lock = || self.inner().versions.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = lock().get(&key).copied();
@@ -182,7 +182,13 @@ impl Hub {
         written.is_some_and(|written| earlier_major(written, &view.current.contract).is_some())
     }
 
-    /// How events that were cut so are brought into the form that a reader has; none: they are in it.
+    /// Is an event that was cut so shown in another version's form than it was written in?
+    pub(crate) fn is_converted(&self, view: &GrantView, product: &ProductId, cut: u32) -> bool {
+        let is_later = view.pinned.as_ref().is_some_and(|pinned| pinned.down_from(cut).is_some());
+        is_later || self.is_brought_up(view, product, cut)
+    }
+
+    /// How events that were cut so are brought into the form that a reader has once they are rendered; none: they need not be.
     pub(crate) fn form_for(&self, view: &GrantView, product: &ProductId, cut: u32) -> Result<Option<Arc<Down>>> {
         if let Some(down) = view.pinned.as_ref().and_then(|pinned| pinned.down_from(cut)) {
             return Ok(Some(down.clone()));

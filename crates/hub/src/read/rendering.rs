@@ -189,8 +189,7 @@ impl Hub {
     fn views_of(&self, reader: &Reader, revision: u32, envelope: bool) -> Result<Views> {
         let (view, product) = (&reader.view, &reader.product);
         let event = self.contract_at(&self.model(), product, revision)?;
-        let down = self.form_for(view, product, revision)?;
-        let is_other = down.is_some() || self.is_brought_up(view, product, revision);
+        let written = if self.is_converted(view, product, revision) { view.current.revision } else { revision };
         Ok(Views {
             revision,
             event: self.view_for(view, product, revision)?,
@@ -198,8 +197,8 @@ impl Hub {
             envelope: envelope.then(|| self.envelope_view_for(view, product, revision)).transpose()?,
             schema: self.reader_schema(view, product, revision),
             writer: event.native.as_ref().map(|native| native.codec.clone()),
-            path: self.message_path(product, if is_other { view.current.revision } else { revision })?,
-            down,
+            path: self.message_path(product, written)?,
+            down: self.form_for(view, product, revision)?,
         })
     }
 }

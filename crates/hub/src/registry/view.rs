@@ -25,8 +25,7 @@ impl Hub {
         if view.is_owners {
             return None;
         }
-        let is_pinned_before = view.pinned.as_ref().is_some_and(|pinned| pinned.down_from(revision).is_some());
-        let revision = match is_pinned_before || self.is_brought_up(view, product, revision) {
+        let revision = match self.is_converted(view, product, revision) {
             true => view.current.revision,
             false => Cut::of(revision).schema(),
         };
