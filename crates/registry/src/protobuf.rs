@@ -101,8 +101,8 @@ fn source(name: &str, text: &str) -> Result<File, SchemaProblem> {
         let no_descriptor = |_| SchemaProblem::NotCompiled("it is base64, and no FileDescriptorProto".to_owned());
         // Decoding nests no deeper than 100 levels; messages as text, no deeper than this.
         let proto = FileDescriptorProto::decode(bytes.as_slice()).map_err(no_descriptor)?;
-        // The compiler knows no other, and does not say so well.
-        if !matches!(proto.syntax(), "" | "proto2" | "proto3") {
+        // The compiler knows no other, an empty one included, and does not say so well.
+        if !matches!(proto.syntax.as_deref(), None | Some("proto2" | "proto3")) {
             return Err(SchemaProblem::NotCompiled("its syntax is neither proto2 nor proto3".to_owned()));
         }
         if proto.message_type.iter().any(|message| levels(message) > MAX_MESSAGES) {

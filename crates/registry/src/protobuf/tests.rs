@@ -271,3 +271,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_descriptor_whose_syntax_is_said_to_be_nothing_is_refused() {
+    // Found by fuzzing: the compiler panicked.
+    let refused = canonical("0AUK4gAAUK0S", &[], false).unwrap_err();
+    assert!(refused.to_string().contains("syntax"), "{refused}");
+}
