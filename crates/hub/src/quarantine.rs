@@ -1,8 +1,9 @@
 //! The quarantine: what could not be stored, or not be shown, with its reason. Nothing is lost, nothing leaks, and
 //! nothing blocks what comes after it.
 //!
-//! Entries lie in a stream of their own beside the product's, encrypted under a key of that product. Only the owner
-//! reads them. They are kept for two weeks: what was never understood cannot be erased by subject, so it may not stay.
+//! Entries lie in a stream of their own beside the product's, encrypted under a key of that product; in front of a cluster, in
+//! the state that all nodes share. Only the owner reads them. They are kept for two weeks: what was never understood cannot
+//! be erased by subject, so it may not stay.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tradelane_keys::AtRest;
 use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
-use tradelane_storage::{Append, StreamId};
+use tradelane_storage::{Append, Put, StreamId};
 
 use crate::Hub;
 use crate::audit_trail::{QUARANTINE, hub_leaf};
@@ -21,11 +22,17 @@ use crate::health::add;
 use crate::publish::{Events, Refused};
 
 const SUFFIX: &str = "/quarantine";
+/// Where nodes in front of a cluster keep entries: under the product, a NUL, its number and the entry's place, both u64.
+const SPACE: &str = "quarantine";
+/// Seconds that an entry is kept: shorter than the month within which an erasure must be complete.
+pub(crate) const KEPT_SECONDS: i64 = 14 * 86_400;
+/// How many entries of the shared state are read at once.
+const PAGE_ENTRIES: usize = 16;
 /// The most bytes of one entry's event that are kept.
 const MAX_KEPT: usize = 1 << 20;
 const PAGE_BYTES: usize = 4 << 20;
 /// For how long a withheld record is not reported again, in seconds.
-const WITHHELD_SECONDS: i64 = 14 * 86_400;
+const WITHHELD_SECONDS: i64 = KEPT_SECONDS;
 
 /// An entry as its owner sees it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,8 +95,8 @@ impl Hub {
                 event: Some(STANDARD.encode(event.get(..MAX_KEPT).unwrap_or(event))),
             }
         };
-        for refused in refused {
-            self.quarantine_entry(product, entry(refused)).await?;
+        for (nth, refused) in (0..).zip(refused) {
+            self.quarantine_entry(product, nth, entry(refused)).await?;
         }
         Ok(())
     }
@@ -123,18 +130,105 @@ impl Hub {
             partition: Some(partition),
             event: None,
         };
-        if let Err(error) = self.quarantine_entry(product, entry).await {
+        if let Err(error) = self.quarantine_entry(product, 0, entry).await {
             tracing::error!(code = %error.code, cause = error.cause, "a withheld record could not be put in quarantine");
         }
     }
 
-    async fn quarantine_entry(&self, product: &ProductId, entry: QuarantinedEvent) -> Result<()> {
+    /// `nth`: of how many that are set aside at once, this one.
+    async fn quarantine_entry(&self, product: &ProductId, nth: u64, entry: QuarantinedEvent) -> Result<()> {
         let plain = serde_json::to_vec(&entry).map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
+        if self.inner().cluster.is_some() {
+            return self.quarantine_for_all_nodes(product, nth, entry.time, &plain).await;
+        }
         let sealed = self.quarantine_key(product).seal_blob(product.as_str().as_bytes(), &plain);
         let stream = stream_of(product);
         let append = Append { stream, count: 1, payload: sealed.into(), timestamp: entry.time, dedup: None };
         self.inner().stores.log.append(append).await?;
         Ok(())
+    }
+
+    /// Its place is its time, or the next one that is free.
+    async fn quarantine_for_all_nodes(
+        &self,
+        product: &ProductId,
+        nth: u64,
+        time: Timestamp,
+        plain: &[u8],
+    ) -> Result<()> {
+        let (prefix, sealing) = (self.shared_prefix(product)?, self.quarantine_key(product));
+        let expires = time.plus_seconds(KEPT_SECONDS);
+        let mut place = u64::try_from(time.0).unwrap_or(0).saturating_add(nth);
+        loop {
+            let key = [&*prefix, &place.to_be_bytes()].concat();
+            let sealed = sealing.seal_blob(&key, plain).into();
+            let put = self.inner().stores.state.put_if_absent(SPACE, &key, sealed, expires, self.now()).await?;
+            if matches!(put, Put::Stored(_)) {
+                return Ok(());
+            }
+            place += 1;
+        }
+    }
+
+    /// What the keys of a product's entries begin with; one that is made anew under the same name has others.
+    fn shared_prefix(&self, product: &ProductId) -> Result<Vec<u8>> {
+        let number = self.model().number_of(product).ok_or_else(HubError::not_found)?;
+        Ok([product.as_str().as_bytes(), b"\0", &number.to_be_bytes()].concat())
+    }
+
+    async fn quarantined_on_all_nodes(
+        &self,
+        product: &ProductId,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<QuarantinedEvent>> {
+        let prefix = self.shared_prefix(product)?;
+        let opening = self.quarantine_key(product);
+        let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
+        let mut after = match from.checked_sub(1) {
+            None => prefix.clone(),
+            Some(before) => [&*prefix, &before.to_be_bytes()].concat(),
+        };
+        let mut entries = Vec::new();
+        loop {
+            let page = self.inner().stores.state.list(SPACE, &after, PAGE_ENTRIES, self.now()).await?;
+            let is_last = page.len() < PAGE_ENTRIES;
+            for (key, kept) in page {
+                let Some(place) = key.strip_prefix(&*prefix).and_then(|place| place.try_into().ok()) else {
+                    return Ok(entries);
+                };
+                if entries.len() >= max {
+                    return Ok(entries);
+                }
+                let plain = opening.open_blob(&key, &kept.value).map_err(|_| damaged())?;
+                let mut entry: QuarantinedEvent = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+                entry.offset = u64::from_be_bytes(place);
+                entries.push(entry);
+                after = key.to_vec();
+            }
+            if is_last {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn quarantined_here(&self, product: &ProductId, from: u64, max: usize) -> Result<Vec<QuarantinedEvent>> {
+        let (stream, key) = (stream_of(product), self.quarantine_key(product));
+        let mut entries = Vec::new();
+        let bounds = self.inner().stores.log.bounds(&stream).await?;
+        let mut at = from.max(bounds.map_or(0, |bounds| bounds.start));
+        while entries.len() < max && bounds.is_some_and(|bounds| at < bounds.end) {
+            for batch in self.inner().stores.log.read(&stream, at, PAGE_BYTES).await? {
+                let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
+                let plain = key.open_blob(product.as_str().as_bytes(), &batch.payload).map_err(|_| damaged())?;
+                let mut entry: QuarantinedEvent = serde_json::from_slice(&plain).map_err(|_| damaged())?;
+                entry.offset = batch.base_offset;
+                at = batch.end_offset();
+                entries.push(entry);
+            }
+        }
+        entries.truncate(max);
+        Ok(entries)
     }
 
     /// What is in the quarantine of a product, oldest first, from that place on.
@@ -146,21 +240,11 @@ impl Hub {
         max: usize,
     ) -> Result<Audited<Vec<QuarantinedEvent>>> {
         self.allow(caller, Act::Quarantine, On::Product(product))?;
-        let (stream, key) = (stream_of(product), self.quarantine_key(product));
-        let mut entries = Vec::new();
-        let bounds = self.inner().stores.log.bounds(&stream).await?;
-        let mut at = from.max(bounds.map_or(0, |bounds| bounds.start));
-        while entries.len() < max.clamp(1, 1_000) && bounds.is_some_and(|bounds| at < bounds.end) {
-            for batch in self.inner().stores.log.read(&stream, at, PAGE_BYTES).await? {
-                let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
-                let plain = key.open_blob(product.as_str().as_bytes(), &batch.payload).map_err(|_| damaged())?;
-                let mut entry: QuarantinedEvent = serde_json::from_slice(&plain).map_err(|_| damaged())?;
-                entry.offset = batch.base_offset;
-                at = batch.end_offset();
-                entries.push(entry);
-            }
-        }
-        entries.truncate(max.clamp(1, 1_000));
+        let max = max.clamp(1, 1_000);
+        let entries = match self.inner().cluster {
+            None => self.quarantined_here(product, from, max).await?,
+            Some(_) => self.quarantined_on_all_nodes(product, from, max).await?,
+        };
         let mut leaf = hub_leaf(self.now(), caller, QUARANTINE);
         leaf.product = Some(product.clone());
         leaf.count = entries.len() as u64;

@@ -11,10 +11,6 @@ use crate::audit_trail::RETAIN;
 use crate::error::Result;
 use crate::quarantine;
 
-/// Seconds that the quarantine keeps what it holds: shorter than the month within which an erasure must be complete,
-/// because what was never understood cannot be erased by subject.
-const QUARANTINE_SECONDS: i64 = 14 * 86_400;
-
 /// What one round of retention did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retained {
@@ -41,7 +37,7 @@ impl Hub {
                     done.batches += u64::from(stores.log.delete_stream(&stream).await?);
                     continue;
                 }
-                Some(_) if is_quarantine => Some(QUARANTINE_SECONDS),
+                Some(_) if is_quarantine => Some(quarantine::KEPT_SECONDS),
                 Some(contract) => contract.current().retention,
             };
             let Some(seconds) = seconds else { continue };

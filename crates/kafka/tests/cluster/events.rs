@@ -120,6 +120,7 @@ async fn events_in_a_cluster() {
     epcis_is_captured_once_and_queried_through_the_view(&world).await;
     what_the_topic_does_not_take_is_refused(&kafka, &world).await;
     readers_that_wait_are_woken_by_events_and_by_revocation(&world).await;
+    what_is_set_aside_is_where_all_nodes_find_it(&world).await;
 }
 
 fn caller(world: &World, principal: &str) -> Caller {
@@ -182,6 +183,32 @@ async fn publish_to(
 
 fn lines(orders: &[u32]) -> Body {
     Body::Lines(orders.iter().map(|id| order(*id) + "\n").collect::<String>().into())
+}
+
+async fn what_is_set_aside_is_where_all_nodes_find_it(world: &World) {
+    let body = Body::Lines(format!("{{\"id\":\"bad-one\"}}\n{}\n{{\"id\":\"bad-two\"}}\n[]\n", order(90)).into());
+    let (product, idempotency_key) = (product(SECRET), None);
+    let request =
+        Publish { product: product.clone(), body, idempotency_key, proceed: true, partition: Some(0), version: None };
+    let published = world.hub.publish(&caller(world, "acme.wms"), request).await.unwrap().into_parts().0;
+    assert_eq!((published.count, published.quarantined.len()), (1, 3));
+    let quarantine =
+        async |from, max| world.hub.quarantine(&world.owner, &product, from, max).await.unwrap().into_parts().0;
+    let all = quarantine(0, 10).await;
+    let of =
+        |entries: &[tradelane_hub::quarantine::QuarantinedEvent]| entries.iter().map(|e| e.offset).collect::<Vec<_>>();
+    assert_eq!(all.len(), 3);
+    assert!(all.is_sorted_by(|a, b| a.offset < b.offset) && all.iter().all(|entry| entry.event.is_some()));
+    for (from, max, places) in
+        [(0, 2, 0..2), (all[0].offset, 10, 0..3), (all[0].offset + 1, 10, 1..3), (all[2].offset + 1, 10, 3..3)]
+    {
+        assert_eq!(of(&quarantine(from, max).await), of(&all[places]));
+    }
+    // In the state that nodes share, not in a file of this one, and for nobody to read there.
+    let kept = world.hub.state().list("quarantine", b"", 10, world.hub.now()).await.unwrap();
+    assert_eq!(kept.len(), 3);
+    assert!(kept.iter().all(|(_, entry)| !entry.value.windows(4).any(|part| part == b"bad-")));
+    assert!(world.hub.quarantine(&caller(world, "near.app"), &product, 0, 10).await.is_err());
 }
 
 async fn a_product_without_a_topic_is_empty(world: &World) {
