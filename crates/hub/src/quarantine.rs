@@ -148,7 +148,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Its place is its time, or the next one that is free.
+    /// Its place is its time, or a later one that is free. What was set aside in bulk takes the places of many moments, so the
+    /// steps double: few places are tried, however many are taken.
     async fn quarantine_for_all_nodes(
         &self,
         product: &ProductId,
@@ -159,15 +160,16 @@ impl Hub {
         let (prefix, sealing) = (self.shared_prefix(product)?, self.quarantine_key(product));
         let expires = time.plus_seconds(KEPT_SECONDS);
         let mut place = u64::try_from(time.0).unwrap_or(0).saturating_add(nth);
-        loop {
+        for doubled in 0..40 {
             let key = [&*prefix, &place.to_be_bytes()].concat();
             let sealed = sealing.seal_blob(&key, plain).into();
             let put = self.inner().stores.state.put_if_absent(SPACE, &key, sealed, expires, self.now()).await?;
             if matches!(put, Put::Stored(_)) {
                 return Ok(());
             }
-            place += 1;
+            place = place.saturating_add(1 << doubled);
         }
+        Err(HubError::of(codes::STORAGE_UNAVAILABLE).because("no free place in the quarantine"))
     }
 
     /// What the keys of a product's entries begin with; one that is made anew under the same name has others.

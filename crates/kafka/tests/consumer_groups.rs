@@ -6,12 +6,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::protocol::StrBytes;
-use support::{Client, SECRET, TOPIC, World, await_topic, topic, upstream};
+use support::{Client, SECRET, TOPIC, World, await_topic, subscription, topic, upstream};
 use tradelane_kafka::{KafkaLimits, Rate};
 use tradelane_testkit::{Kafka, KafkaSecurity};
 use uuid::Uuid;
@@ -402,19 +401,6 @@ async fn await_coordinator(client: &mut Client, who: &str) {
         }
         assert_eq!(last, 0, "there is no coordinator for {who}");
     }
-}
-
-/// `ConsumerProtocolSubscription`, version 1.
-fn subscription(topics: &[&str]) -> Bytes {
-    let mut out = vec![0, 1];
-    out.put_u32(topics.len() as u32);
-    for topic in topics {
-        out.put_u16(topic.len() as u16);
-        out.put_slice(topic.as_bytes());
-    }
-    out.put_i32(-1);
-    out.put_u32(0);
-    out.into()
 }
 
 fn group(name: &str) -> GroupId {

@@ -4,11 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use kafka_protocol::messages as m;
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::StrBytes;
-use support::{Client, SECRET, TOPIC, World, await_topic, batch, order, topic, upstream};
+use support::{Client, SECRET, TOPIC, World, await_topic, batch, order, subscription, topic, upstream};
 use tradelane_hub::{AccessRequest, Presented};
 use tradelane_model::codes;
 use tradelane_model::grant::Conditions;
@@ -308,19 +308,6 @@ async fn leave(client: &mut Client, joined: &m::JoinGroupResponse) {
     let leaving = m::leave_group_request::MemberIdentity::default().with_member_id(joined.member_id.clone());
     let request = m::LeaveGroupRequest::default().with_group_id(group("g")).with_members(vec![leaving]);
     assert_eq!(client.ask(4, &request).await.error_code, 0);
-}
-
-/// `ConsumerProtocolSubscription`, version 1.
-fn subscription(topics: &[&str]) -> Bytes {
-    let mut out = vec![0, 1];
-    out.put_u32(topics.len() as u32);
-    for topic in topics {
-        out.put_u16(topic.len() as u16);
-        out.put_slice(topic.as_bytes());
-    }
-    out.put_i32(-1);
-    out.put_u32(0);
-    out.into()
 }
 
 fn group(name: &str) -> GroupId {

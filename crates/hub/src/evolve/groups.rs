@@ -16,7 +16,8 @@ use crate::Hub;
 use crate::doorway::Caller;
 use crate::error::Result;
 
-/// Where they are noted: `product NUL organization NUL group`, and when.
+/// Where they are noted: `product NUL number NUL organization NUL group`, and when. A product that is made anew has another
+/// number: who owns it then hears nothing of who read the one before.
 const SPACE: &str = "kafka-readers";
 /// The version of a note.
 const VERSION: u8 = 1;
@@ -27,8 +28,8 @@ const MAX_GROUPS: usize = 1_000;
 /// The most groups of a product that are told, and how many are read at once.
 const MAX_TOLD: usize = 10_000;
 const PAGE: usize = 1_000;
-/// What fits into a key of small state beside two ids.
-const MAX_NAME: usize = 380;
+/// What fits into a key of small state beside two ids and the number.
+const MAX_NAME: usize = 350;
 
 /// A Kafka consumer group that reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,12 +81,18 @@ impl Hub {
         if is_own || group.len() > MAX_NAME || !self.inner().noted.is_due(product, consumer, group, now) {
             return;
         }
-        let key = [product.as_str(), consumer.as_str(), group].join("\0");
+        let Some(prefix) = self.readers_of(product) else { return };
+        let key = format!("{prefix}{consumer}\0{group}");
         let value: Vec<u8> = [VERSION].into_iter().chain(now.0.to_be_bytes()).collect();
         let put = self.inner().stores.state.put(SPACE, key.as_bytes(), value.into(), now.plus_seconds(LATELY));
         if put.await.is_err() {
             self.inner().noted.forget(product, consumer, group);
         }
+    }
+
+    /// What the notes on a product begin with.
+    fn readers_of(&self, product: &ProductId) -> Option<String> {
+        Some(format!("{product}\0{}\0", self.model().number_of(product)?))
     }
 
     /// The groups that committed offsets of a product within thirty days, by organization, the last one first.
@@ -94,7 +101,7 @@ impl Hub {
         product: &ProductId,
         now: Timestamp,
     ) -> Result<HashMap<OrgId, Vec<GroupImpact>>> {
-        let prefix = format!("{product}\0").into_bytes();
+        let Some(prefix) = self.readers_of(product).map(String::into_bytes) else { return Ok(HashMap::new()) };
         let (mut after, mut groups, mut told) = (prefix.clone(), HashMap::<OrgId, Vec<GroupImpact>>::new(), 0);
         loop {
             let entries = self.inner().stores.state.list(SPACE, &after, PAGE, now).await?;

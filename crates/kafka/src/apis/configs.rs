@@ -32,14 +32,14 @@ const LIST: i8 = 7;
 pub(crate) type Told = HashMap<StrBytes, Vec<DescribeConfigsResourceResult>>;
 
 pub(crate) fn describe(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malformed> {
-    reply(ask, ask.request.decode()?, Told::new(), quiet.millis())
+    reply(ask, ask.request.decode()?, &Told::new(), quiet.millis())
 }
 
 /// Answers the request; what is not told by a cluster is ours.
 pub(crate) fn reply(
     ask: &Ask<'_>,
     request: DescribeConfigsRequest,
-    mut told: Told,
+    told: &Told,
     throttle: i32,
 ) -> Result<Rope, Malformed> {
     let mut results = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) fn reply(
         let settings = match resource.resource_type {
             TOPIC => ask.visible(&resource.resource_name, 0).map(|topic| {
                 let ours = || all(of_topic(ask, &topic));
-                told.remove(&resource.resource_name).unwrap_or_else(ours)
+                told.get(&resource.resource_name).cloned().unwrap_or_else(ours)
             }),
             BROKER if resource.resource_name.as_str() == NODE.to_string() => Some(all(of_broker(ask))),
             _ => None,

@@ -37,7 +37,7 @@ impl Passing<'_> {
             }
         }
         let (told, throttle) = if asked.is_empty() { (Told::new(), 0) } else { self.told(asked).await? };
-        Ok(configs::reply(self.ask, request, told, self.throttle(throttle))?)
+        Ok(configs::reply(self.ask, request, &told, self.throttle(throttle))?)
     }
 
     /// What the cluster says of topics; `asked` are the caller's names of them, by the cluster's.

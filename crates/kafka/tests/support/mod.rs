@@ -416,3 +416,16 @@ fn batch_of(values: &[String], producer: Option<(i64, i16, i32)>, transactional:
     builder.finish(values.len() as i32 - 1).unwrap();
     out.into()
 }
+
+/// `ConsumerProtocolSubscription`, version 1.
+pub fn subscription(topics: &[&str]) -> Bytes {
+    let mut out = vec![0, 1];
+    out.put_u32(topics.len() as u32);
+    for topic in topics {
+        out.put_u16(topic.len() as u16);
+        out.put_slice(topic.as_bytes());
+    }
+    out.put_i32(-1);
+    out.put_u32(0);
+    out.into()
+}

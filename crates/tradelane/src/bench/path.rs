@@ -203,6 +203,18 @@ impl Bench {
             }
         })
     }
+
+    fn publish(&self, batch: &Bytes) -> Result<()> {
+        let request = Publish {
+            product: self.product.clone(),
+            body: Body::Lines(batch.clone()),
+            idempotency_key: None,
+            proceed: false,
+            partition: None,
+            version: None,
+        };
+        self.runtime.block_on(self.hub.publish(&self.owner, request)).map(drop).map_err(broken)
+    }
 }
 
 async fn key(hub: &Hub, operator: &Caller, principal: &str) -> Result<Caller> {
@@ -252,18 +264,7 @@ fn for_a_while(effort: Effort, batches: &[Bytes], mut work: impl FnMut(&Bytes) -
 }
 
 fn publishing(effort: Effort, bench: &Bench, batches: &[Bytes]) -> Result<Vec<Figure>> {
-    let governed = for_a_while(effort, batches, |batch| {
-        let body = Body::Lines(batch.clone());
-        let request = Publish {
-            product: bench.product.clone(),
-            body,
-            idempotency_key: None,
-            proceed: false,
-            partition: None,
-            version: None,
-        };
-        bench.runtime.block_on(bench.hub.publish(&bench.owner, request)).map(drop).map_err(broken)
-    })?;
+    let governed = for_a_while(effort, batches, |batch| bench.publish(batch))?;
     let dir = tempfile::tempdir().map_err(broken)?;
     let raw = SqliteLog::open(&dir.path().join("raw.db"), &SecretBytes::random(), &LogOptions::default());
     let raw = raw.map_err(broken)?;
@@ -307,16 +308,7 @@ fn publishing(effort: Effort, bench: &Bench, batches: &[Bytes]) -> Result<Vec<Fi
 fn reading(batches: &[Bytes]) -> Result<Figure> {
     let bench = Bench::new()?;
     for batch in batches.iter().chain(batches) {
-        let body = Body::Lines(batch.clone());
-        let request = Publish {
-            product: bench.product.clone(),
-            body,
-            idempotency_key: None,
-            proceed: false,
-            partition: None,
-            version: None,
-        };
-        bench.runtime.block_on(bench.hub.publish(&bench.owner, request)).map_err(broken)?;
+        bench.publish(batch)?;
     }
     let measured = |caller: &Caller| -> Result<f64> {
         let cpu = cpu_seconds();
