@@ -63,7 +63,7 @@ def a_hub_waits_for_its_cluster(nodes, start_brokers):
     for node in nodes:
         status, checks = readiness(node)
         assert status == 503 and checks["kafka-cluster"] is False and checks["journal"], (status, checks)
-        assert "the cluster cannot be used" in node.log(), node.log()
+        until(lambda: "the cluster cannot be used" in node.log(), "a warning in the log")
     told = Told()
     producer = Producer(client(nodes, OWNER))
     producer.produce(UNTOLD, key="0", value=order(0), on_delivery=told)
@@ -72,7 +72,7 @@ def a_hub_waits_for_its_cluster(nodes, start_brokers):
     assert producer.flush(90) == 0 and told.acknowledged == [0], told.failed
     for node in nodes:
         until(lambda: readiness(node)[0] == 200, "readiness")
-        assert "the cluster answers" in node.log()
+        until(lambda: "the cluster answers" in node.log(), "word of the cluster in the log")
     return brokers
 
 
