@@ -205,7 +205,8 @@ impl Hub {
         let dedup = Dedup { key: capture, body: capture, expires };
         // A job may begin long after it was taken: it is asked again whether its publisher may.
         let permit = self.decide(caller, Act::Publish, On::Product(product))?;
-        let appended = self.append(&permit, product, 0, &mut batch, now, Some(dedup)).await?;
+        let appended = self.append(&permit, product, 0, &mut batch, now, Some(dedup.clone())).await?;
+        self.set_aside(product, &events, &batch.refused, now, Some(&dedup)).await?;
         self.confirm(product, &singles, &batch.refused, &capture).await?;
         if appended.duplicate {
             let duplicate = |single: &Single| duplicate(single.index);
@@ -213,9 +214,6 @@ impl Hub {
                 errors: singles.iter().map(duplicate).take(MAX_ERRORS).collect(),
                 ..Stored::default()
             });
-        }
-        if proceed {
-            self.set_aside(product, &events, &batch.refused, now).await?;
         }
         crate::health::add(&self.inner().counters.events_published, u64::from(batch.count));
         let mut leaf = hub_leaf(now, caller, crate::audit_trail::PUBLISH);

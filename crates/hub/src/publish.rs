@@ -164,10 +164,10 @@ impl Hub {
             }
         }
         let partition = self.partition(&request, &events, dedup.as_ref())?;
-        let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup).await?;
+        let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup.clone()).await?;
         let partition = appended.partition;
+        self.set_aside(&request.product, &events, &batch.refused, now, dedup.as_ref()).await?;
         if !appended.duplicate {
-            self.set_aside(&request.product, &events, &batch.refused, now).await?;
             add(&self.inner().counters.events_published, u64::from(batch.count));
         }
         let salt: [u8; 32] = random_array();

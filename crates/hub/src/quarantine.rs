@@ -2,16 +2,16 @@
 //! nothing blocks what comes after it.
 //!
 //! Entries lie in a stream of their own beside the product's, encrypted under a key of that product; in front of a cluster, in
-//! the state that all nodes share. Only the owner reads them. They are kept for two weeks: what was never understood cannot
-//! be erased by subject, so it may not stay.
+//! the state that all nodes share. Those of one request are written together, in as few writes as they need. Only the owner
+//! reads them. They are kept for two weeks: what was never understood cannot be erased by subject, so it may not stay.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tradelane_keys::AtRest;
+use tradelane_keys::{AtRest, sha256};
 use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
-use tradelane_storage::{Append, Put, StreamId};
+use tradelane_storage::{Append, Dedup, Put, StreamId};
 
 use crate::Hub;
 use crate::audit_trail::{QUARANTINE, hub_leaf};
@@ -20,17 +20,19 @@ use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Place, Result};
 use crate::health::add;
 use crate::publish::{Events, Refused};
+use crate::quarantine::shared::Shared;
 
 const SUFFIX: &str = "/quarantine";
-/// Where nodes in front of a cluster keep entries: under the product, a NUL, its number and the entry's place, both u64.
-const SPACE: &str = "quarantine";
+/// Where nodes in front of a cluster keep when a request that may be sent again first set something aside.
+const REQUESTS: &str = "quarantine-request";
 /// Seconds that an entry is kept: shorter than the month within which an erasure must be complete.
 pub(crate) const KEPT_SECONDS: i64 = 14 * 86_400;
-/// How many entries of the shared state are read at once.
-const PAGE_ENTRIES: usize = 16;
-/// The most bytes of one entry's event that are kept.
+/// The most bytes of one entry's event that are kept, and of its reasons.
 const MAX_KEPT: usize = 1 << 20;
-const PAGE_BYTES: usize = 4 << 20;
+const MAX_REASONS: usize = 64 << 10;
+/// The most entries that are written together, and about the most bytes of them: no more than fit into shared state.
+const MAX_TOGETHER: usize = 1_024;
+const BYTES_TOGETHER: usize = 2 << 20;
 /// For how long a withheld record is not reported again, in seconds.
 const WITHHELD_SECONDS: i64 = KEPT_SECONDS;
 
@@ -70,35 +72,118 @@ pub(crate) fn product_of(stream: &StreamId) -> (&str, bool) {
     }
 }
 
+/// What is set aside together, as it is stored: JSON. An entry by itself is from before there were bundles.
+#[derive(Serialize, Deserialize)]
+struct Bundle {
+    /// A keyed digest of the request and of these events of it, if it may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<[u8; 32]>,
+    entries: Vec<QuarantinedEvent>,
+}
+
+impl Bundle {
+    fn one(entry: QuarantinedEvent) -> Self {
+        Self { id: None, entries: vec![entry] }
+    }
+
+    fn encoded(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| HubError::of(codes::INTERNAL).because(error))
+    }
+
+    /// Opens one, and tells each entry its place.
+    fn open(key: &AtRest, aad: &[u8], sealed: &[u8], place: u64) -> Result<Self> {
+        let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
+        let plain = key.open_blob(aad, sealed).map_err(|_| damaged())?;
+        let mut bundle: Self = serde_json::from_slice(&plain)
+            .or_else(|_| serde_json::from_slice(&plain).map(Self::one))
+            .map_err(|_| damaged())?;
+        (place..).zip(&mut bundle.entries).for_each(|(place, entry)| entry.offset = place);
+        Ok(bundle)
+    }
+}
+
+/// How many of the first are written together.
+fn together(events: &Events, refused: &[Refused]) -> usize {
+    let mut bytes = 0;
+    let fits = |refused: &&Refused| {
+        bytes += 256 + events.get(refused.index).len().min(MAX_KEPT) / 3 * 4;
+        bytes += refused.places.iter().map(size).sum::<usize>().min(MAX_REASONS);
+        bytes <= BYTES_TOGETHER
+    };
+    refused.iter().take(MAX_TOGETHER).take_while(fits).count().max(1)
+}
+
+fn size(place: &Place) -> usize {
+    place.pointer.len() + place.rule.len() + place.message.len()
+}
+
+fn entry(events: &Events, refused: &Refused, time: Timestamp) -> QuarantinedEvent {
+    let event = events.get(refused.index);
+    let mut reasons = 0;
+    let fits = |place: &&Place| {
+        reasons += size(place);
+        reasons <= MAX_REASONS
+    };
+    QuarantinedEvent {
+        offset: 0,
+        time,
+        code: refused.code.to_string(),
+        places: refused.places.iter().take_while(fits).cloned().collect(),
+        record: None,
+        partition: None,
+        event: Some(STANDARD.encode(event.get(..MAX_KEPT).unwrap_or(event))),
+    }
+}
+
 impl Hub {
     fn quarantine_key(&self, product: &ProductId) -> AtRest {
         AtRest::new(&self.inner().keyring.derive(&[b"quarantine", product.as_str().as_bytes()]))
     }
 
-    /// Sets aside the events of a request that could not be stored.
+    /// Sets aside the events of a request that could not be stored. With `dedup`, those that this request set aside before
+    /// are not set aside again: so this is done for a request that was done before, too, which may have ended in between.
     pub(crate) async fn set_aside(
         &self,
         product: &ProductId,
         events: &Events,
         refused: &[Refused],
         time: Timestamp,
+        dedup: Option<&Dedup>,
     ) -> Result<()> {
-        let entry = |refused: &Refused| {
-            let event = events.get(refused.index);
-            QuarantinedEvent {
-                offset: 0,
-                time,
-                code: refused.code.to_string(),
-                places: refused.places.clone(),
-                record: None,
-                partition: None,
-                event: Some(STANDARD.encode(event.get(..MAX_KEPT).unwrap_or(event))),
+        let start = match dedup {
+            Some(dedup) if self.inner().cluster.is_some() && !refused.is_empty() => {
+                self.first_aside(dedup, time).await?
             }
+            _ => time,
         };
-        for (nth, refused) in (0..).zip(refused) {
-            self.quarantine_entry(product, nth, entry(refused)).await?;
+        let mut rest = refused;
+        for nth in 0.. {
+            let Some((these, later)) = rest.split_at_checked(together(events, rest)) else { break };
+            let same = dedup.map(|dedup| {
+                let digests: Vec<u8> = these.iter().flat_map(|refused| sha256(events.get(refused.index))).collect();
+                let key = self.inner().dedup_key.mac_parts(&[b"quarantine\0", &dedup.key, &digests]);
+                Dedup { key, ..dedup.clone() }
+            });
+            let entries = these.iter().map(|refused| entry(events, refused, time)).collect();
+            let bundle = Bundle { id: same.as_ref().map(|same| same.key), entries };
+            self.quarantine_bundle(product, (start, nth), time, &bundle, same).await?;
+            rest = later;
         }
         Ok(())
+    }
+
+    /// When a request first set something aside, on whichever node.
+    async fn first_aside(&self, dedup: &Dedup, time: Timestamp) -> Result<Timestamp> {
+        let key = self.inner().dedup_key.mac_parts(&[b"quarantine\0", &dedup.key]);
+        let value = Bytes::copy_from_slice(&time.0.to_be_bytes());
+        let state = &self.inner().stores.state;
+        match state.put_if_absent(REQUESTS, &key, value, dedup.expires, self.now()).await? {
+            Put::Stored(_) => Ok(time),
+            Put::Exists(entry) => {
+                let first = entry.value.as_ref().try_into().map(i64::from_be_bytes);
+                first.map(Timestamp).map_err(|_| HubError::of(codes::STORAGE_CORRUPT).because("no time of a request"))
+            }
+        }
     }
 
     /// Reports a stored record that cannot be shown; once, however many readers meet it.
@@ -130,88 +215,35 @@ impl Hub {
             partition: Some(partition),
             event: None,
         };
-        if let Err(error) = self.quarantine_entry(product, 0, entry).await {
+        if let Err(error) = self.quarantine_bundle(product, (now, 0), now, &Bundle::one(entry), None).await {
             tracing::error!(code = %error.code, cause = error.cause, "a withheld record could not be put in quarantine");
         }
     }
 
-    /// `nth`: of how many that are set aside at once, this one.
-    async fn quarantine_entry(&self, product: &ProductId, nth: u64, entry: QuarantinedEvent) -> Result<()> {
-        let plain = serde_json::to_vec(&entry).map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
+    /// In front of a cluster its place follows from when the request first set something aside, and `nth` of its bundles it is.
+    async fn quarantine_bundle(
+        &self,
+        product: &ProductId,
+        (start, nth): (Timestamp, u64),
+        time: Timestamp,
+        bundle: &Bundle,
+        dedup: Option<Dedup>,
+    ) -> Result<()> {
         if self.inner().cluster.is_some() {
-            return self.quarantine_for_all_nodes(product, nth, entry.time, &plain).await;
+            return self.shared_quarantine(product)?.put(bundle, (start, nth), self.now()).await;
         }
-        let sealed = self.quarantine_key(product).seal_blob(product.as_str().as_bytes(), &plain);
-        let stream = stream_of(product);
-        let append = Append { stream, count: 1, payload: sealed.into(), timestamp: entry.time, dedup: None };
+        let sealed = self.quarantine_key(product).seal_blob(product.as_str().as_bytes(), &bundle.encoded()?);
+        let count = u32::try_from(bundle.entries.len()).map_err(|_| HubError::of(codes::INTERNAL))?;
+        let append = Append { stream: stream_of(product), count, payload: sealed.into(), timestamp: time, dedup };
         self.inner().stores.log.append(append).await?;
         Ok(())
     }
 
-    /// Its place is its time, or a later one that is free. What was set aside in bulk takes the places of many moments, so the
-    /// steps double: few places are tried, however many are taken.
-    async fn quarantine_for_all_nodes(
-        &self,
-        product: &ProductId,
-        nth: u64,
-        time: Timestamp,
-        plain: &[u8],
-    ) -> Result<()> {
-        let (prefix, sealing) = (self.shared_prefix(product)?, self.quarantine_key(product));
-        let expires = time.plus_seconds(KEPT_SECONDS);
-        let mut place = u64::try_from(time.0).unwrap_or(0).saturating_add(nth);
-        for doubled in 0..40 {
-            let key = [&*prefix, &place.to_be_bytes()].concat();
-            let sealed = sealing.seal_blob(&key, plain).into();
-            let put = self.inner().stores.state.put_if_absent(SPACE, &key, sealed, expires, self.now()).await?;
-            if matches!(put, Put::Stored(_)) {
-                return Ok(());
-            }
-            place = place.saturating_add(1 << doubled);
-        }
-        Err(HubError::of(codes::STORAGE_UNAVAILABLE).because("no free place in the quarantine"))
-    }
-
-    /// What the keys of a product's entries begin with; one that is made anew under the same name has others.
-    fn shared_prefix(&self, product: &ProductId) -> Result<Vec<u8>> {
+    /// What all nodes in front of a cluster keep. A product that is made anew under the same name has none of it.
+    fn shared_quarantine(&self, product: &ProductId) -> Result<Shared<'_>> {
         let number = self.model().number_of(product).ok_or_else(HubError::not_found)?;
-        Ok([product.as_str().as_bytes(), b"\0", &number.to_be_bytes()].concat())
-    }
-
-    async fn quarantined_on_all_nodes(
-        &self,
-        product: &ProductId,
-        from: u64,
-        max: usize,
-    ) -> Result<Vec<QuarantinedEvent>> {
-        let prefix = self.shared_prefix(product)?;
-        let opening = self.quarantine_key(product);
-        let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
-        let mut after = match from.checked_sub(1) {
-            None => prefix.clone(),
-            Some(before) => [&*prefix, &before.to_be_bytes()].concat(),
-        };
-        let mut entries = Vec::new();
-        loop {
-            let page = self.inner().stores.state.list(SPACE, &after, PAGE_ENTRIES, self.now()).await?;
-            let is_last = page.len() < PAGE_ENTRIES;
-            for (key, kept) in page {
-                let Some(place) = key.strip_prefix(&*prefix).and_then(|place| place.try_into().ok()) else {
-                    return Ok(entries);
-                };
-                if entries.len() >= max {
-                    return Ok(entries);
-                }
-                let plain = opening.open_blob(&key, &kept.value).map_err(|_| damaged())?;
-                let mut entry: QuarantinedEvent = serde_json::from_slice(&plain).map_err(|_| damaged())?;
-                entry.offset = u64::from_be_bytes(place);
-                entries.push(entry);
-                after = key.to_vec();
-            }
-            if is_last {
-                return Ok(entries);
-            }
-        }
+        let prefix = [product.as_str().as_bytes(), b"\0", &number.to_be_bytes()].concat();
+        Ok(Shared { state: self.inner().stores.state.as_ref(), prefix, key: self.quarantine_key(product) })
     }
 
     async fn quarantined_here(&self, product: &ProductId, from: u64, max: usize) -> Result<Vec<QuarantinedEvent>> {
@@ -220,16 +252,16 @@ impl Hub {
         let bounds = self.inner().stores.log.bounds(&stream).await?;
         let mut at = from.max(bounds.map_or(0, |bounds| bounds.start));
         while entries.len() < max && bounds.is_some_and(|bounds| at < bounds.end) {
-            for batch in self.inner().stores.log.read(&stream, at, PAGE_BYTES).await? {
-                let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a quarantine entry does not open");
-                let plain = key.open_blob(product.as_str().as_bytes(), &batch.payload).map_err(|_| damaged())?;
-                let mut entry: QuarantinedEvent = serde_json::from_slice(&plain).map_err(|_| damaged())?;
-                entry.offset = batch.base_offset;
+            for batch in self.inner().stores.log.read(&stream, at, BYTES_TOGETHER).await? {
+                let bundle = Bundle::open(&key, product.as_str().as_bytes(), &batch.payload, batch.base_offset)?;
+                let asked = bundle.entries.into_iter().filter(|entry| entry.offset >= from);
+                entries.extend(asked.take(max - entries.len()));
                 at = batch.end_offset();
-                entries.push(entry);
+                if entries.len() >= max {
+                    break;
+                }
             }
         }
-        entries.truncate(max);
         Ok(entries)
     }
 
@@ -245,7 +277,7 @@ impl Hub {
         let max = max.clamp(1, 1_000);
         let entries = match self.inner().cluster {
             None => self.quarantined_here(product, from, max).await?,
-            Some(_) => self.quarantined_on_all_nodes(product, from, max).await?,
+            Some(_) => self.shared_quarantine(product)?.from(from, max, self.now()).await?,
         };
         let mut leaf = hub_leaf(self.now(), caller, QUARANTINE);
         leaf.product = Some(product.clone());
@@ -253,3 +285,5 @@ impl Hub {
         self.audited(leaf, entries).await
     }
 }
+
+mod shared;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tradelane_hub::publish::{Body, Publish};
-use tradelane_hub::{Caller, Clock, From, Hub, HubConfig, NewCredential, Presented, ReadLimits};
+use tradelane_hub::{Caller, Clock, ClusterLog, From, Hub, HubConfig, NewCredential, Presented, ReadLimits};
 use tradelane_model::organization::CredentialKind;
 use tradelane_model::{ProductId, Timestamp};
 
@@ -148,7 +148,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         #[cfg(feature = "postgres")]
         postgres::choose(&dir);
-        Self::begin(dir).await
+        Self::begin(dir, None).await
     }
 
     /// With the audit log in a folder of its own.
@@ -156,19 +156,27 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         std::os::unix::fs::symlink(folder, dir.path().join("data/audit")).unwrap();
-        Self::begin(dir).await
+        Self::begin(dir, None).await
     }
 
     /// With journal, keys and small state in that PostgreSQL database.
     pub async fn on_database(url: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(DATABASE), url).unwrap();
-        Self::begin(dir).await
+        Self::begin(dir, None).await
     }
 
-    async fn begin(dir: tempfile::TempDir) -> Self {
+    /// In front of a cluster.
+    pub async fn before(cluster: Arc<dyn ClusterLog>) -> Self {
+        Self::begin(tempfile::tempdir().unwrap(), Some(cluster)).await
+    }
+
+    async fn begin(dir: tempfile::TempDir, cluster: Option<Arc<dyn ClusterLog>>) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
-        let (hub, _) = Hub::open(config(&dir, &clock)).await.unwrap();
+        let (hub, _) = match cluster {
+            None => Hub::open(config(&dir, &clock)).await.unwrap(),
+            Some(cluster) => Hub::open_before_cluster(config(&dir, &clock), cluster).await.unwrap(),
+        };
         let key = hub.bootstrap().await.unwrap().unwrap();
         let operator = hub.authenticate(Presented::ApiKey(key.expose())).unwrap();
         hub.apply(&operator, &[("network.yaml".into(), NETWORK.into())], false).await.unwrap();
