@@ -22,7 +22,7 @@ use tradelane_storage::{Bounds, EventLog, StreamId};
 
 /// Lines of which all but every tenth break the contract.
 fn lines(events: usize, all_bad: bool) -> Body {
-    let qty = |n: usize| u8::from(!all_bad && n % 10 == 0);
+    let qty = |n: usize| u8::from(!all_bad && n.is_multiple_of(10));
     let line = |n| format!("{{\"id\":\"{n}\",\"sku\":\"A\",\"qty\":{}}}\n", qty(n));
     Body::Lines((0..events).map(line).collect::<String>().into())
 }
