@@ -1,5 +1,7 @@
 //! Encryption of whole values at rest: what storage and audit put on a disk.
 
+use std::ops::Range;
+
 use crate::aead::{AeadKey, NONCE_LEN, Nonce, OpenError, TAG_LEN};
 use crate::secret::SecretBytes;
 
@@ -22,13 +24,20 @@ impl AtRest {
 
     /// Seals `plain`, bound to `aad`.
     pub fn seal_blob(&self, aad: &[u8], plain: &[u8]) -> Vec<u8> {
-        let nonce: Nonce = crate::random::random_array();
         let mut out = Vec::with_capacity(plain.len() + OVERHEAD);
-        out.extend_from_slice(&nonce);
-        out.extend_from_slice(plain);
-        let tag = self.0.seal_in_place_detached(&nonce, aad, &mut out[NONCE_LEN..]);
-        out.extend_from_slice(&tag);
+        self.seal_onto(aad, plain, &mut out);
         out
+    }
+
+    /// As [`seal_blob`](Self::seal_blob), appended to `out`.
+    pub fn seal_onto(&self, aad: &[u8], plain: &[u8], out: &mut Vec<u8>) {
+        let nonce: Nonce = crate::random::random_array();
+        out.reserve(plain.len() + OVERHEAD);
+        out.extend_from_slice(&nonce);
+        let begin = out.len();
+        out.extend_from_slice(plain);
+        let tag = self.0.seal_in_place_detached(&nonce, aad, &mut out[begin..]);
+        out.extend_from_slice(&tag);
     }
 
     /// Opens what [`seal_blob`](Self::seal_blob) gave for the same `aad`.
@@ -38,6 +47,14 @@ impl AtRest {
         let mut plain = vec![0; ciphertext.len()];
         self.0.open_detached(nonce, aad, ciphertext, tag, &mut plain)?;
         Ok(plain)
+    }
+
+    /// As [`open_blob`](Self::open_blob), without a copy: answers where in `sealed` the plain text lies now. On an error
+    /// what is in `sealed` is worth nothing.
+    pub fn open_where_it_lies(&self, aad: &[u8], sealed: &mut [u8]) -> Result<Range<usize>, OpenError> {
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>().ok_or(OpenError)?;
+        let length = self.0.open_in_place(nonce, aad, rest)?.len();
+        Ok(NONCE_LEN..NONCE_LEN + length)
     }
 }
 
@@ -65,6 +82,18 @@ mod tests {
         }
         for len in 0..sealed.len() {
             assert_eq!(at_rest.open_blob(b"", &sealed[..len]), Err(OpenError));
+            assert_eq!(at_rest.open_where_it_lies(b"", &mut sealed[..len].to_vec()), Err(OpenError));
         }
+    }
+
+    #[test]
+    fn a_blob_opens_where_it_lies_behind_others() {
+        let at_rest = AtRest::new(&SecretBytes::random());
+        let mut sealed = b"before".to_vec();
+        at_rest.seal_onto(b"journal/7", b"grant", &mut sealed);
+        assert_eq!(at_rest.open_blob(b"journal/7", &sealed[6..]).unwrap(), b"grant");
+        let plain = at_rest.open_where_it_lies(b"journal/7", &mut sealed[6..]).unwrap();
+        assert_eq!(&sealed[6..][plain], b"grant");
+        assert_eq!(at_rest.open_where_it_lies(b"journal/8", &mut sealed[6..]), Err(OpenError));
     }
 }

@@ -5,9 +5,8 @@
 //! A plain file does what a log must do at least: with one writer, each batch is written and synced; with 16, the 16
 //! batches are written and synced together. There are two of them, because a sync costs much more where the file has
 //! grown (its size is metadata that must reach the disk, too): one file grows with each write, the other is overwritten
-//! in place, over and over in 16 MiB that were written before. The event log does both: its write-ahead log grows at
-//! first and is overwritten from then on, while the database grows behind it. So a ratio to the growing file may be
-//! above 1, which says nothing of the log; the ratio to the overwritten file is the hard one.
+//! in place, over and over in 16 MiB that were written before. The event log does both: small groups are written over
+//! zeros that were written ahead of them, bigger ones let the segment grow.
 //!
 //! Rounds alternate; the median round counts, and the span of all rounds is printed, since a busy machine moves it.
 
@@ -27,7 +26,7 @@ use tradelane_storage::{Append, EventLog, StreamId};
 
 const BATCH: usize = 64 << 10;
 const ROUNDS: usize = 5;
-/// What the overwritten file has: as much as the write-ahead log before it starts over.
+/// What the overwritten file has.
 const REUSED: usize = 16 << 20;
 
 struct Measured {

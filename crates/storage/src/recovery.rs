@@ -27,6 +27,8 @@ pub struct Recovery {
     pub wal_commits: u64,
     /// Frames (pages) of these transactions.
     pub wal_frames: u64,
+    /// Groups of batches found in the event log's segments that its index did not know. All of them are kept.
+    pub replayed: u64,
     /// Bytes after the last commit that belong to a transaction that was never acknowledged: a torn tail, dropped.
     pub torn_bytes: u64,
     /// The schema version the store had, if it was migrated.
@@ -35,6 +37,15 @@ pub struct Recovery {
     pub integrity: Integrity,
     /// How long opening took.
     pub took: Duration,
+}
+
+impl Recovery {
+    /// Adds what the event log's segments held.
+    pub(crate) fn found_elsewhere(&mut self, groups: u64, torn_bytes: u64) {
+        // What the index has behind its last commit is in the segments, too.
+        (self.replayed, self.torn_bytes) = (groups, torn_bytes);
+        self.unclean |= groups > 0 || torn_bytes > 0;
+    }
 }
 
 impl fmt::Display for Recovery {
@@ -49,6 +60,9 @@ impl fmt::Display for Recovery {
                     "recovered {} commits ({} pages) from the write-ahead log",
                     self.wal_commits, self.wal_frames
                 )?;
+                if self.replayed > 0 {
+                    write!(f, " and {} groups of batches from its segments", self.replayed)?;
+                }
                 if self.torn_bytes > 0 {
                     write!(f, ", dropped a torn tail of {} bytes that was never acknowledged", self.torn_bytes)?;
                 }

@@ -1,14 +1,17 @@
 //! The SQLite stores: the conformance suite, and what is theirs alone.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tradelane_keys::SecretBytes;
 use tradelane_model::Timestamp;
 use tradelane_storage::sqlite::{LogOptions, SqliteControl, SqliteKeys, SqliteLog};
 use tradelane_storage::{
-    Append, EventLog, Journal, Journaled, KeyRecord, KeyRef, KeyStore, KeyedState, NewKey, StorageError, StreamId,
-    Truncate, conformance,
+    Append, Bounds, EventLog, Journal, Journaled, KeyRecord, KeyRef, KeyStore, KeyedState, NewKey, Rewrite,
+    StorageError, StreamId, Truncate, conformance,
 };
-use tradelane_testkit::temp_dir;
+use tradelane_testkit::{flip_byte, temp_dir};
 
 fn key() -> SecretBytes<32> {
     SecretBytes::new([7; 32])
@@ -33,12 +36,22 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-fn contains(directory: &std::path::Path, needle: &[u8]) -> bool {
-    let files = std::fs::read_dir(directory).unwrap();
-    files.flatten().any(|file| {
-        let bytes = std::fs::read(file.path()).unwrap();
-        bytes.windows(needle.len()).any(|window| window == needle)
-    })
+/// All files below a folder.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().flatten();
+    entries.flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] }).collect()
+}
+
+fn contains(directory: &Path, needle: &[u8]) -> bool {
+    let holds = |path: &PathBuf| std::fs::read(path).unwrap().windows(needle.len()).any(|window| window == needle);
+    files(directory).iter().any(holds)
+}
+
+/// The segments beside an index.
+fn segments(index: &Path) -> Vec<PathBuf> {
+    let mut segments = files(&index.with_file_name("log.db-segments"));
+    segments.sort();
+    segments
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,32 +142,50 @@ async fn a_destroyed_key_is_gone_from_every_file() {
     assert_eq!(keys.tombstones(0, 10).await.unwrap().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn retention_gives_space_back_to_the_file_system() {
+/// What is left of two streams in segments of half a megabyte when most of one of them was removed: bytes on the disk.
+#[cfg(target_os = "linux")]
+async fn room_after_retention(batch: usize) -> u64 {
+    use std::os::unix::fs::MetadataExt;
     let directory = temp_dir();
     let path = directory.path().join("log.db");
-    let options = LogOptions { spare_bytes: 0, checkpoint_bytes: 1 << 20, ..from_disk() };
+    let options = LogOptions { segment_bytes: 512 << 10, checkpoint_bytes: 1 << 20, ..from_disk() };
     let log = SqliteLog::open(&path, &key(), &options).unwrap();
     let (old, young) = (StreamId::new("old", 0), StreamId::new("young", 0));
     for n in 0..200 {
-        log.append(append(&old, noise(n, 60_000))).await.unwrap();
+        log.append(append(&old, noise(n, batch))).await.unwrap();
         if n % 10 == 0 {
-            log.append(append(&young, noise(n, 60_000))).await.unwrap();
+            log.append(append(&young, noise(n, batch))).await.unwrap();
         }
     }
+    let before = segments(&path).len();
     let done = log.truncate_before(&old, Truncate::Offset(190)).await.unwrap();
     assert_eq!(done.batches, 190);
-    assert!(done.bytes >= 190 * 60_000);
+    assert!(done.bytes >= 190 * batch as u64);
     drop(log);
-    let length = std::fs::metadata(&path).unwrap().len();
-    assert!(length < (35 * 64) << 10, "30 batches of 60 kB are left in {length} bytes");
+    let room = segments(&path).iter().map(|path| std::fs::metadata(path).unwrap().blocks() * 512).sum();
     let log = SqliteLog::open(&path, &key(), &options).unwrap();
     for n in (0..200).step_by(10) {
         let read = log.read(&young, n / 10, 1).await.unwrap();
-        assert_eq!(read[0].payload, noise(n, 60_000));
+        assert_eq!(read[0].payload, noise(n, batch));
+    }
+    for n in 190..200 {
+        assert_eq!(log.read(&old, n, 1).await.unwrap()[0].payload, noise(n, batch));
     }
     assert!(log.delete_stream(&young).await.unwrap());
     assert_eq!(log.streams().await.unwrap().len(), 1);
+    drop(log);
+    drop(SqliteLog::open(&path, &key(), &options).unwrap());
+    assert!(segments(&path).len() < before || before == 1, "segments that hold nothing are removed");
+    room
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_gives_space_back_to_the_file_system() {
+    let room = room_after_retention(60_000).await;
+    assert!(room < (35 * 64) << 10, "30 batches of 60 kB are left in {room} bytes");
+    let room = room_after_retention(1_000).await;
+    assert!(room < 30 * (8 << 10), "30 batches of 1 kB are left in {room} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,28 +195,123 @@ async fn a_moved_or_changed_batch_is_an_error_never_other_bytes() {
     let stream = StreamId::new("orders", 0);
     {
         let log = SqliteLog::open(&path, &key(), &from_disk()).unwrap();
-        for n in 0..6 {
+        for n in 0..9 {
             log.append(append(&stream, noise(n, 500))).await.unwrap();
         }
     }
-    let tamper = |statement: &str| {
-        rusqlite::Connection::open(&path).unwrap().execute_batch(statement).unwrap();
-    };
-    tamper(
-        "UPDATE batch SET payload = (SELECT payload FROM batch WHERE id = 1) WHERE id = 0;
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch(
+        "UPDATE batch SET position = (SELECT position FROM batch WHERE id = 1) WHERE id = 0;
          UPDATE batch SET timestamp = 5 WHERE id = 2;
-         DELETE FROM batch WHERE id = 4;",
-    );
+         DELETE FROM batch WHERE id = 4;
+         UPDATE batch SET segment = 77 WHERE id = 6;",
+    )
+    .unwrap();
+    let changed: i64 = raw.query_row("SELECT position FROM batch WHERE id = 7", [], |row| row.get(0)).unwrap();
+    drop(raw);
+    flip_byte(&segments(&path)[0], changed as u64 + 100).unwrap();
     let log = SqliteLog::open(&path, &key(), &from_disk()).unwrap();
-    for (offset, damaged) in [(0, true), (1, false), (2, true), (3, false), (4, true), (5, false)] {
-        let read = log.read(&stream, offset, 1).await;
-        match read {
-            Err(StorageError::Corrupt { place }) => assert!(damaged && place.contains("orders/0"), "{place}"),
-            read => assert!(!damaged && read.unwrap()[0].base_offset == offset, "{offset}"),
+    let damages = [true, false, true, false, true, false, true, true, false];
+    for (offset, damaged) in damages.into_iter().enumerate() {
+        match log.read(&stream, offset as u64, 1).await {
+            Err(StorageError::Corrupt { place }) => {
+                assert!(damaged && (place.contains("orders/0") || place.contains("000077.seg")), "{place}");
+            }
+            read => assert!(!damaged && read.unwrap()[0].base_offset == offset as u64, "{offset}"),
         }
     }
     let sound = log.read(&stream, 3, usize::MAX).await.unwrap();
     assert_eq!(sound.len(), 1, "what comes before the damage is served, nothing after it");
+}
+
+/// Makes of a log what the first release wrote: sealed batches in the rows, no segments.
+fn as_the_first_release_wrote_it(path: &Path) {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    let segment = std::fs::read(&segments(path)[0]).unwrap();
+    raw.execute_batch(
+        "CREATE TABLE old (
+             id INTEGER PRIMARY KEY, count INTEGER NOT NULL, timestamp INTEGER NOT NULL, payload BLOB NOT NULL) STRICT",
+    )
+    .unwrap();
+    let mut select = raw.prepare("SELECT id, count, timestamp, position, length FROM batch").unwrap();
+    let mut rows = select.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let [id, count, timestamp, position, length] = [0, 1, 2, 3, 4].map(|at| row.get::<_, i64>(at).unwrap());
+        let sealed = &segment[position as usize..(position + length) as usize];
+        raw.execute("INSERT INTO old VALUES (?1, ?2, ?3, ?4)", (id, count, timestamp, sealed)).unwrap();
+    }
+    drop(rows);
+    drop(select);
+    raw.execute_batch(
+        "DROP TABLE batch; DROP TABLE written; DROP INDEX stream_incarnation; ALTER TABLE old RENAME TO batch;
+         DELETE FROM schema_version WHERE version = 2;",
+    )
+    .unwrap();
+    std::fs::remove_dir_all(path.with_file_name("log.db-segments")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_the_first_release_is_converted_and_loses_nothing() {
+    let directory = temp_dir();
+    let path = directory.path().join("log.db");
+    let streams = [StreamId::new("orders", 0), StreamId::new("orders", 1)];
+    let log = SqliteLog::open(&path, &key(), &from_disk()).unwrap();
+    for n in 0..1500 {
+        log.append(append(&streams[n as usize % 2], noise(n, if n % 100 == 0 { 700_000 } else { 900 }))).await.unwrap();
+    }
+    log.truncate_before(&streams[1], Truncate::Offset(10)).await.unwrap();
+    drop(log);
+    as_the_first_release_wrote_it(&path);
+    for converted_from in [Some(1), None] {
+        let log = SqliteLog::open(&path, &key(), &from_disk()).unwrap();
+        assert_eq!(log.recovery().migrated_from, converted_from);
+        for n in (0..1500).filter(|n| n % 2 == 0 || *n > 20) {
+            let read = log.read(&streams[n as usize % 2], n / 2, 1).await.unwrap();
+            assert!(read[0].payload == noise(n, if n % 100 == 0 { 700_000 } else { 900 }), "{n}");
+        }
+        let end = log.bounds(&streams[0]).await.unwrap().unwrap().end;
+        assert_eq!(log.append(append(&streams[0], vec![1])).await.unwrap().base_offset, end);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_see_damage_while_what_they_read_is_removed_and_rewritten() {
+    let directory = temp_dir();
+    let options = LogOptions { segment_bytes: 32 << 10, ..from_disk() };
+    let log = Arc::new(SqliteLog::open(&directory.path().join("log.db"), &key(), &options).unwrap());
+    let stream = StreamId::new("orders", 0);
+    for n in 0..20 {
+        log.append(append(&stream, noise(n, 6_000))).await.unwrap();
+    }
+    let readers = (0..2u64).map(|reader| {
+        let (log, stream) = (Arc::clone(&log), stream.clone());
+        tokio::spawn(async move {
+            let mut seen = 0;
+            loop {
+                let Bounds { start, end } = log.bounds(&stream).await.unwrap().unwrap();
+                let offset = start + (seen + reader) % (end - start);
+                match log.read(&stream, offset, 30_000).await {
+                    Ok(batches) if end >= 300 => return batches.len(),
+                    Ok(batches) => seen += batches.len() as u64,
+                    Err(StorageError::Truncated { .. }) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        })
+    });
+    let readers: Vec<_> = readers.collect();
+    for n in 20..300 {
+        log.append(append(&stream, noise(n, 6_000))).await.unwrap();
+        let offsets = n - 10..n - 8;
+        let rewrite = Rewrite { offsets, timestamp: Timestamp(0), payload: Bytes::from(noise(n, 9_000)) };
+        if n % 2 == 0 {
+            assert!(log.rewrite(&stream, vec![rewrite]).await.unwrap());
+        }
+        log.truncate_before(&stream, Truncate::Offset(n - 15)).await.unwrap();
+    }
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,8 +366,9 @@ fn files_are_for_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let directory = temp_dir();
     let _log = SqliteLog::open(&directory.path().join("log.db"), &key(), &from_disk()).unwrap();
-    for file in std::fs::read_dir(directory.path()).unwrap().flatten() {
-        let mode = file.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{:?}", file.path());
+    let entries = std::fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.path());
+    for path in entries.chain(files(directory.path())) {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path:?}");
     }
 }

@@ -65,15 +65,19 @@ impl Drop for TinyDisk {
     }
 }
 
-/// Copies the files of a directory (not what is below): the state of a disk at a moment, if nobody writes meanwhile.
+/// Copies the files of a directory and of those below it: the state of a disk at a moment, if nobody writes meanwhile.
 ///
 /// # Errors
 /// Those of reading and writing.
 pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&to)?;
+            copy_dir(&from, &to)?;
+        } else if entry.file_type()?.is_file() {
+            std::fs::copy(from, to)?;
         }
     }
     Ok(())

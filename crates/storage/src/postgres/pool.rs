@@ -102,6 +102,7 @@ impl Pool {
             unclean: false,
             wal_commits: 0,
             wal_frames: 0,
+            replayed: 0,
             torn_bytes: 0,
             migrated_from: (found > 0 && found < kind.migrations.len() as u32).then_some(found),
             integrity: Integrity::Server,

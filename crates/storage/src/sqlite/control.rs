@@ -27,6 +27,7 @@ const KIND: open::Kind = open::Kind {
     exclusive: false,
     vacuum: false,
     autocheckpoint: 1000,
+    synced: true,
     migrations: &["CREATE TABLE journal (seq INTEGER PRIMARY KEY, event BLOB NOT NULL) STRICT;
          CREATE TABLE keyed_state (
              space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL,

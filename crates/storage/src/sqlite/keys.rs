@@ -32,6 +32,7 @@ const KIND: open::Kind = open::Kind {
     exclusive: true,
     vacuum: false,
     autocheckpoint: 1000,
+    synced: true,
     migrations: &["CREATE TABLE key (
              id INTEGER PRIMARY KEY, scope TEXT NOT NULL, tag BLOB NOT NULL, wrapped BLOB NOT NULL,
              created INTEGER NOT NULL, UNIQUE (scope, tag)) STRICT;

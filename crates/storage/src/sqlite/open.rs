@@ -29,6 +29,8 @@ pub(crate) struct Kind {
     pub(crate) vacuum: bool,
     /// Checkpoint after so many pages in the log; 0 if somebody else does it.
     pub(crate) autocheckpoint: u32,
+    /// Each commit is synced. What is not so is found elsewhere after a loss of power.
+    pub(crate) synced: bool,
     /// The statements that lead from each schema version to the next; version 0 is an empty file.
     pub(crate) migrations: &'static [&'static str],
 }
@@ -59,7 +61,7 @@ pub(crate) fn open(path: &Path, kind: &Kind, key: &KeyCheck) -> Result<Opened> {
     let lock = lock(path, &place)?;
     let created = create(path).map_err(io)?;
     let scan = wal::scan(&beside(path, "-wal")).map_err(io)?;
-    if let Some(frame) = scan.damaged {
+    if let Some(frame) = scan.damaged.filter(|_| kind.synced) {
         return Err(StorageError::Corrupt { place: format!("{place}-wal, frame {frame}") });
     }
 
@@ -85,6 +87,7 @@ pub(crate) fn open(path: &Path, kind: &Kind, key: &KeyCheck) -> Result<Opened> {
         unclean: scan.present,
         wal_commits: scan.commits,
         wal_frames: scan.frames,
+        replayed: 0,
         torn_bytes: scan.torn_bytes,
         migrated_from,
         integrity,
@@ -132,6 +135,21 @@ pub(crate) fn private(options: &mut OpenOptions) {
 #[cfg(not(unix))]
 pub(crate) fn private(_: &mut OpenOptions) {}
 
+/// Makes a folder for its owner alone; when this returns, its name is on disk.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    sync_parent(path)
+}
+
+/// Puts the name of a new file or folder on disk.
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 /// Creates the file for its owner alone (SQLite gives its companions the same mode); true if it was not there.
 fn create(path: &Path) -> std::io::Result<bool> {
     let mut options = OpenOptions::new();
@@ -140,8 +158,7 @@ fn create(path: &Path) -> std::io::Result<bool> {
     match options.open(path) {
         Ok(file) => {
             file.sync_all()?;
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            sync_parent(path)?;
             Ok(true)
         }
         // An empty file is one whose creation was cut short.

@@ -1,6 +1,7 @@
 //! What the demo measured: through the same API, on this machine, with one client. `tradelane bench` measures in earnest.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -110,10 +111,17 @@ fn timed(mut request: impl FnMut(usize) -> Result<()>) -> Result<(f64, f64)> {
     Ok((at(50), at(99)))
 }
 
-/// The size of the event log: its file and what is not yet in it.
+/// The size of the event log: its segments, without the zeros that are ready to be written over, and their index.
 fn log_bytes(stage: &Stage) -> u64 {
-    let size = |name: &str| fs::metadata(stage.folder.path().join("data").join(name)).map_or(0, |meta| meta.len());
-    size("log.db") + size("log.db-wal")
+    let data = stage.folder.path().join("data");
+    let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let written = |path: &Path| {
+        let bytes = fs::read(path).unwrap_or_default();
+        bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count()
+    };
+    let segments = fs::read_dir(data.join("log.db-segments")).into_iter().flatten().flatten();
+    let segments: usize = segments.map(|segment| written(&segment.path())).sum();
+    segments as u64 + size(&data.join("log.db")) + size(&data.join("log.db-wal"))
 }
 
 /// Resident memory of this process, which holds hub and client, in MiB.

@@ -1,15 +1,24 @@
-//! The embedded event log: record batches as blobs in one SQLite file.
+//! The embedded event log: record batches in segment files, and an index of them in SQLite.
 //!
-//! * `writer.rs`: one thread appends, with one fsync for everything that has queued up.
+//! * `writer.rs`: one thread appends, with one sync for everything that has queued up.
+//! * `segments.rs`, `frames.rs`: the files that batches lie in, and their bytes.
+//! * `index.rs`: which batches there are and where; what retries are known by.
+//! * `replay.rs`: at a start, what the segments hold and the index does not know yet.
+//! * `convert.rs`: moves what an earlier release kept in rows of the index.
 //! * `rewrite.rs`: what compaction leaves, in the place of what was there.
 //! * `upkeep.rs`: retention and deletion, in small steps between appends.
-//! * `checkpoint.rs`: moves the write-ahead log into the database beside the writer.
+//! * `checkpoint.rs`: moves the index's write-ahead log into its database beside the writer.
 //! * `streams.rs`: bounds, keys and the newest batches in memory.
-//! * `read.rs`: batches that are no longer in memory, on connections of their own.
+//! * `read.rs`: batches that are no longer in memory.
 
 mod checkpoint;
+mod convert;
+mod frames;
+mod index;
 mod read;
+mod replay;
 mod rewrite;
+mod segments;
 mod streams;
 mod upkeep;
 mod writer;
@@ -26,6 +35,8 @@ use tradelane_keys::SecretBytes;
 use tradelane_model::Timestamp;
 
 use self::checkpoint::Checkpointer;
+use self::index::Index;
+use self::segments::Files;
 use self::streams::{Stream, Streams};
 use self::upkeep::{Task, Upkeep};
 use self::writer::{Op, Pending, Writer};
@@ -46,7 +57,9 @@ const KIND: open::Kind = open::Kind {
     exclusive: false,
     vacuum: true,
     autocheckpoint: 0,
-    migrations: &["CREATE TABLE stream (
+    synced: false,
+    migrations: &[
+        "CREATE TABLE stream (
              number INTEGER PRIMARY KEY, product TEXT NOT NULL, part INTEGER NOT NULL, incarnation BLOB NOT NULL,
              start INTEGER NOT NULL, deleted INTEGER NOT NULL DEFAULT 0) STRICT;
          CREATE UNIQUE INDEX stream_name ON stream (product, part) WHERE deleted = 0;
@@ -55,7 +68,16 @@ const KIND: open::Kind = open::Kind {
          CREATE TABLE dedup (
              key BLOB PRIMARY KEY, body BLOB NOT NULL, incarnation BLOB NOT NULL, base INTEGER NOT NULL,
              expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-         CREATE INDEX dedup_expires ON dedup (expires);"],
+         CREATE INDEX dedup_expires ON dedup (expires);",
+        "ALTER TABLE batch RENAME TO batch_in_row;
+         CREATE UNIQUE INDEX stream_incarnation ON stream (incarnation);
+         CREATE TABLE batch (
+             id INTEGER PRIMARY KEY, count INTEGER NOT NULL, timestamp INTEGER NOT NULL, segment INTEGER NOT NULL,
+             position INTEGER NOT NULL, length INTEGER NOT NULL) STRICT;
+         CREATE INDEX batch_place ON batch (segment, position);
+         CREATE TABLE written (
+             log BLOB NOT NULL, segment INTEGER NOT NULL, position INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;",
+    ],
 };
 
 /// How the log uses memory and disk.
@@ -67,11 +89,11 @@ pub struct LogOptions {
     pub tail_bytes: usize,
     /// How many older reads run at once.
     pub readers: usize,
-    /// Bytes of write-ahead log from which on it is moved into the database.
+    /// Bytes of the index's write-ahead log from which on it is moved into its database.
     pub checkpoint_bytes: u64,
-    /// Bytes of free pages kept for new batches when retention gives space back.
-    pub spare_bytes: u64,
-    /// The most bytes that the database file may have; appends are refused as on a full disk. `None`: the disk decides.
+    /// Bytes of a segment from which on the next one begins.
+    pub segment_bytes: u64,
+    /// The most bytes that the segments may take up; appends are refused as on a full disk. `None`: the disk decides.
     pub max_bytes: Option<u64>,
 }
 
@@ -82,7 +104,7 @@ impl Default for LogOptions {
             tail_bytes: 32 << 20,
             readers: 4,
             checkpoint_bytes: 16 << 20,
-            spare_bytes: 4 << 20,
+            segment_bytes: 64 << 20,
             max_bytes: None,
         }
     }
@@ -93,9 +115,10 @@ const QUEUE: usize = 4096;
 /// Bytes that one permit of the queue stands for.
 const PERMIT: usize = 1024;
 
-/// The event log on SQLite.
+/// The event log in segments, indexed by SQLite.
 pub struct SqliteLog {
     readers: Readers,
+    files: Arc<Files>,
     ops: mpsc::Sender<Op>,
     writer: Option<JoinHandle<()>>,
     room: Arc<Semaphore>,
@@ -109,26 +132,25 @@ impl SqliteLog {
     /// Opens or creates the file. Blocks: call it before serving, or on a thread for blocking work.
     pub fn open(path: &Path, key: &SecretBytes<32>, options: &LogOptions) -> Result<Self> {
         let opened = open::open(path, &KIND, &KeyCheck::new(key))?;
-        let (connection, place) = (opened.connection, opened.place);
-        connection.execute_batch("PRAGMA cache_size=-16384").at(&place)?;
-        if let Some(bytes) = options.max_bytes {
-            let pages = bytes / u64::from(KIND.page_size);
-            connection.query_row(&format!("PRAGMA max_page_count={pages}"), [], |_| Ok(())).at(&place)?;
-        }
+        let (place, mut recovery) = (opened.place, opened.recovery);
+        opened.connection.execute_batch("PRAGMA cache_size=-16384").at(&place)?;
+        let mut index = Index::new(opened.connection, place.clone());
+        let mut replayed = replay::open(&mut index, Files::beside(path)?, options)?;
+        convert::convert(&mut index, &mut replayed.segments)?;
+        recovery.found_elsewhere(replayed.groups, replayed.torn_bytes);
         let key = Arc::new(SecretBytes::new(*key.expose()));
-        let loaded = load(&connection, &key, &place)?;
+        let loaded = load(index.connection(), &key, &place)?;
         let streams = Arc::new(Streams::new(loaded.streams));
+        let files = Arc::clone(replayed.segments.files());
 
         let beside = open::connect(path, &place, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         beside.execute_batch("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0").at(&place)?;
-        let upkeep =
-            Upkeep::new(loaded.unfinished, options.spare_bytes / u64::from(KIND.page_size), Reserve::beside(path));
         let writer = Writer::new(
-            connection,
-            place.clone(),
+            index,
+            replayed.segments,
             key,
             Arc::clone(&streams),
-            upkeep,
+            Upkeep::new(loaded.unfinished, Reserve::beside(path)),
             Checkpointer::start(beside)?,
             options,
         );
@@ -140,12 +162,13 @@ impl SqliteLog {
         let queue_bytes = options.queue_bytes.clamp(PERMIT, 1 << 30);
         Ok(Self {
             readers: Readers::new(path, &place, options.readers.max(1)),
+            files,
             ops,
             writer: Some(thread),
             room: Arc::new(Semaphore::new(queue_bytes / PERMIT)),
             queue_bytes,
             streams,
-            recovery: opened.recovery,
+            recovery,
             _lock: opened.lock,
         })
     }
@@ -157,6 +180,32 @@ impl SqliteLog {
 
     fn find(&self, stream: &StreamId) -> Result<Arc<Stream>> {
         self.streams.find(stream).ok_or(StorageError::UnknownStream)
+    }
+
+    /// Reads batches that are no longer in memory. What was removed or rewritten between the look into the index and the
+    /// look into the segment is looked up again; what is in its place and does not open is damaged.
+    async fn read_files(
+        &self,
+        stream: &Arc<Stream>,
+        from: u64,
+        end: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredBatch>> {
+        let mut before = None;
+        loop {
+            let (stream, files) = (Arc::clone(stream), Arc::clone(&self.files));
+            let read = move |connection: &Connection| {
+                let rows = read::rows(connection, &stream, from, end, max_bytes)?;
+                Ok(read::batches(&files, &stream, &rows).map_err(|error| (rows, error)))
+            };
+            match self.readers.read(read).await? {
+                Ok(batches) => return Ok(batches),
+                Err((rows, damage)) if before.replace(rows.first().copied()) == Some(rows.first().copied()) => {
+                    return Err(damage);
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     async fn ask<T>(&self, op: impl FnOnce(oneshot::Sender<Result<T>>) -> Op) -> Result<T> {
@@ -249,7 +298,7 @@ impl EventLog for SqliteLog {
         if let Some(batches) = stream.read_tail(from_offset, max_bytes) {
             return Ok(batches);
         }
-        self.readers.read(move |connection| read::batches(connection, &stream, from_offset, end, max_bytes)).await
+        self.read_files(&stream, from_offset, end, max_bytes).await
     }
 
     async fn bounds(&self, stream: &StreamId) -> Result<Option<Bounds>> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::Bytes;
+use bytes::BytesMut;
 use tokio::sync::watch;
 use tradelane_keys::{AtRest, SecretBytes, hkdf};
 use tradelane_model::Timestamp;
@@ -156,16 +156,24 @@ impl Stream {
         aad
     }
 
-    pub(super) fn seal(&self, base: u64, count: u32, timestamp: Timestamp, payload: &[u8]) -> Vec<u8> {
-        self.seal_of(base).seal_blob(&self.aad(base, count, timestamp), payload)
+    /// Appends the sealed batch to `out`.
+    pub(super) fn seal(&self, base: u64, count: u32, timestamp: Timestamp, payload: &[u8], out: &mut Vec<u8>) {
+        self.seal_of(base).seal_onto(&self.aad(base, count, timestamp), payload, out);
     }
 
-    pub(super) fn open(&self, base: u64, count: u32, timestamp: Timestamp, sealed: &[u8]) -> Result<StoredBatch> {
+    /// Opens a sealed batch where it lies.
+    pub(super) fn open(
+        &self,
+        base: u64,
+        count: u32,
+        timestamp: Timestamp,
+        mut sealed: BytesMut,
+    ) -> Result<StoredBatch> {
         let plain = self
             .seal_of(base)
-            .open_blob(&self.aad(base, count, timestamp), sealed)
+            .open_where_it_lies(&self.aad(base, count, timestamp), &mut sealed)
             .map_err(|_| self.damaged_at(base))?;
-        Ok(StoredBatch { base_offset: base, count, timestamp, payload: Bytes::from(plain) })
+        Ok(StoredBatch { base_offset: base, count, timestamp, payload: sealed.freeze().slice(plain) })
     }
 
     pub(super) fn damaged_at(&self, offset: u64) -> StorageError {

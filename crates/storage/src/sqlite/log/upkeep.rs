@@ -9,16 +9,19 @@ use tradelane_model::Timestamp;
 
 use super::super::At;
 use super::super::reserve::Reserve;
+use super::index::{Durable, Index, place_in};
 use super::read::row_end;
+use super::segments::{Place, Segments};
 use super::streams::{Stream, offset_of, row_id};
 use crate::error::{Result, StorageError};
 use crate::event_log::{Truncate, Truncated};
 
-/// What one step removes at most: batches, their bytes (one batch may have more), dedup keys, free pages.
+/// What one step removes at most: batches, dedup keys, free pages of the index.
 const BATCHES: usize = 256;
-const BYTES: u64 = 8 << 20;
 const KEYS: i64 = 4096;
 const PAGES: u64 = 2048;
+/// Free pages of the index that are kept for new rows.
+const SPARE: u64 = 256;
 
 type Reply<T> = oneshot::Sender<Result<T>>;
 
@@ -65,13 +68,12 @@ impl Task {
 /// What waits to be done.
 pub(super) struct Upkeep {
     queue: VecDeque<Task>,
-    spare_pages: u64,
     reserve: Reserve,
 }
 
 impl Upkeep {
-    pub(super) fn new(unfinished: Vec<Task>, spare_pages: u64, reserve: Reserve) -> Self {
-        Self { queue: unfinished.into(), spare_pages, reserve }
+    pub(super) fn new(unfinished: Vec<Task>, reserve: Reserve) -> Self {
+        Self { queue: unfinished.into(), reserve }
     }
 
     pub(super) fn add(&mut self, task: Task) {
@@ -83,18 +85,19 @@ impl Upkeep {
     }
 
     /// Does one step of the first task; true if that ended a task and space may have been given back.
-    pub(super) fn step(&mut self, connection: &Connection, place: &str) -> bool {
+    pub(super) fn step(&mut self, index: &mut Index, segments: &mut Segments) -> bool {
         let Some(mut task) = self.queue.pop_front() else { return false };
         let outcome = if task.vacuuming {
-            give_back(connection, self.spare_pages, place).or_else(|error| {
-                // The batches are gone, and their pages are free for new ones. Only the file is as long as before.
-                tracing::warn!("the log's file could not be made shorter: {error}");
+            give_back(index.connection(), index.place()).or_else(|error| {
+                // The rows are gone, and their pages are free for new ones. Only the file is as long as before.
+                tracing::warn!("the log's index could not be made shorter: {error}");
                 Ok(true)
             })
         } else {
-            in_transaction(connection, place, |connection| remove(&task.work, connection, place)).map(|step| {
+            index.transaction(Durable::Now, |connection, place| remove(&task.work, connection, place)).map(|step| {
                 task.work.note(&step);
                 task.vacuuming = step.last;
+                segments.release(index.connection(), step.freed, index.place());
                 false
             })
         };
@@ -117,9 +120,10 @@ impl Upkeep {
 struct Step {
     /// There is nothing more to remove.
     last: bool,
-    /// Rows removed, and their stored bytes.
+    /// Rows removed.
     rows: u64,
-    bytes: u64,
+    /// Where batches lay whose rows were removed.
+    freed: Vec<Place>,
     /// Where the stream starts now, if that changed.
     start: Option<u64>,
 }
@@ -129,7 +133,7 @@ impl Work {
         match self {
             Self::Truncate { stream, done, .. } => {
                 done.batches += step.rows;
-                done.bytes += step.bytes;
+                done.bytes += step.freed.iter().map(|place| u64::from(place.length)).sum::<u64>();
                 if let Some(start) = step.start {
                     done.start = start;
                     stream.set_start(start);
@@ -141,19 +145,6 @@ impl Work {
     }
 }
 
-fn in_transaction(
-    connection: &Connection,
-    place: &str,
-    work: impl FnOnce(&Connection) -> Result<Step>,
-) -> Result<Step> {
-    connection.execute_batch("BEGIN IMMEDIATE").at(place)?;
-    let outcome = work(connection).and_then(|step| connection.execute_batch("COMMIT").at(place).map(|()| step));
-    if outcome.is_err() && !connection.is_autocommit() {
-        drop(connection.execute_batch("ROLLBACK"));
-    }
-    outcome
-}
-
 /// Removes one step's worth of rows.
 fn remove(work: &Work, connection: &Connection, place: &str) -> Result<Step> {
     match work {
@@ -163,35 +154,32 @@ fn remove(work: &Work, connection: &Connection, place: &str) -> Result<Step> {
     }
 }
 
-/// The oldest batches of a stream that one step may remove: `(end offset, bytes)` of each that `goes`; and whether
-/// there may be more.
+/// The oldest batches of a stream that one step may remove: of each that `goes`, where it ends and where it lies; and
+/// whether there may be more.
 fn oldest(
     connection: &Connection,
     number: u32,
     goes: impl Fn(u64, Timestamp) -> bool,
     place: &str,
-) -> Result<(Vec<(u64, u64)>, bool)> {
+) -> Result<(Option<u64>, Vec<Place>, bool)> {
     let mut select = connection
         .prepare_cached(
-            "SELECT id, count, timestamp, length(payload) FROM batch WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+            "SELECT id, count, timestamp, segment, position, length FROM batch WHERE id >= ?1 AND id <= ?2
+             ORDER BY id LIMIT ?3",
         )
         .at(place)?;
     let mut rows = select.query(params![row_id(number, 0), row_end(number), BATCHES as i64]).at(place)?;
-    let (mut found, mut bytes) = (Vec::new(), 0);
+    let (mut last, mut found) = (None, Vec::new());
     while let Some(row) = rows.next().at(place)? {
         let end = offset_of(row.get(0).at(place)?) + u64::from(row.get::<_, u32>(1).at(place)?);
         if !goes(end, Timestamp(row.get(2).at(place)?)) {
-            return Ok((found, false));
+            return Ok((last, found, false));
         }
-        let length = row.get::<_, i64>(3).at(place)? as u64;
-        found.push((end, length));
-        bytes += length;
-        if bytes >= BYTES {
-            return Ok((found, true));
-        }
+        last = Some(end);
+        found.push(place_in(row, 3).at(place)?);
     }
     let more = found.len() == BATCHES;
-    Ok((found, more))
+    Ok((last, found, more))
 }
 
 fn delete_below(connection: &Connection, number: u32, end: u64, place: &str) -> Result<()> {
@@ -207,8 +195,8 @@ fn truncate(connection: &Connection, stream: &Stream, until: Truncate, place: &s
         Truncate::Offset(offset) => end <= offset,
         Truncate::Before(time) => timestamp < time,
     };
-    let (found, more) = oldest(connection, stream.number, goes, place)?;
-    let Some(&(start, _)) = found.last() else { return Ok(Step { last: true, rows: 0, bytes: 0, start: None }) };
+    let (start, freed, more) = oldest(connection, stream.number, goes, place)?;
+    let Some(start) = start else { return Ok(Step { last: true, rows: 0, freed, start: None }) };
     delete_below(connection, stream.number, start, place)?;
     let moved = connection
         .prepare_cached("UPDATE stream SET start = ?1 WHERE number = ?2 AND deleted = 0")
@@ -217,19 +205,18 @@ fn truncate(connection: &Connection, stream: &Stream, until: Truncate, place: &s
     if moved == 0 {
         return Err(StorageError::UnknownStream);
     }
-    let bytes = found.iter().map(|(_, bytes)| bytes).sum();
-    Ok(Step { last: !more, rows: found.len() as u64, bytes, start: Some(start) })
+    Ok(Step { last: !more, rows: freed.len() as u64, freed, start: Some(start) })
 }
 
 fn purge(connection: &Connection, number: u32, place: &str) -> Result<Step> {
-    let (found, more) = oldest(connection, number, |_, _| true, place)?;
-    if let Some(&(end, _)) = found.last() {
+    let (end, freed, more) = oldest(connection, number, |_, _| true, place)?;
+    if let Some(end) = end {
         delete_below(connection, number, end, place)?;
     }
     if !more {
         connection.execute("DELETE FROM stream WHERE number = ?1", [number]).at(place)?;
     }
-    Ok(Step { last: !more, rows: found.len() as u64, bytes: 0, start: None })
+    Ok(Step { last: !more, rows: freed.len() as u64, freed, start: None })
 }
 
 fn sweep(connection: &Connection, now: Timestamp, place: &str) -> Result<Step> {
@@ -239,13 +226,13 @@ fn sweep(connection: &Connection, now: Timestamp, place: &str) -> Result<Step> {
         )
         .and_then(|mut delete| delete.execute(params![now.0, KEYS]))
         .at(place)?;
-    Ok(Step { last: (removed as i64) < KEYS, rows: removed as u64, bytes: 0, start: None })
+    Ok(Step { last: (removed as i64) < KEYS, rows: removed as u64, freed: Vec::new(), start: None })
 }
 
 /// Gives one step's worth of free pages back; true when only the spare ones are left.
-fn give_back(connection: &Connection, spare: u64, place: &str) -> Result<bool> {
+fn give_back(connection: &Connection, place: &str) -> Result<bool> {
     let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0)).at(place)?;
-    let surplus = (free as u64).saturating_sub(spare);
+    let surplus = (free as u64).saturating_sub(SPARE);
     if surplus == 0 {
         return Ok(true);
     }

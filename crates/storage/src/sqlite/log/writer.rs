@@ -1,11 +1,11 @@
-//! The thread that appends. It takes whatever has queued up, writes it in one transaction, and acknowledges it once
-//! that has been synced: one fsync for all that came while the last one was running.
+//! The thread that appends. It takes whatever has queued up, writes it as one group, and acknowledges it once that has
+//! been synced: one sync for all that came while the last one was running.
 
 use std::collections::VecDeque;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tradelane_keys::{SecretBytes, random_array};
@@ -14,7 +14,10 @@ use super::super::At;
 use super::KIND;
 use super::LogOptions;
 use super::checkpoint::Checkpointer;
+use super::frames::{FrameHeader, Kind};
+use super::index::{Durable, Index, insert_batch, insert_key, note_end};
 use super::rewrite;
+use super::segments::Segments;
 use super::streams::{MAX_OFFSET, MAX_STREAMS, Stream, Streams, row_id};
 use super::upkeep::{Task, Upkeep};
 use crate::error::{Result, StorageError};
@@ -43,8 +46,8 @@ pub(super) enum Op {
 }
 
 pub(super) struct Writer {
-    connection: Connection,
-    place: String,
+    index: Index,
+    segments: Segments,
     key: Arc<SecretBytes<32>>,
     streams: Arc<Streams>,
     /// Incarnations of the streams there are: a dedup key of a deleted stream counts no more.
@@ -74,8 +77,8 @@ enum Outcome {
 
 impl Writer {
     pub(super) fn new(
-        connection: Connection,
-        place: String,
+        index: Index,
+        segments: Segments,
         key: Arc<SecretBytes<32>>,
         streams: Arc<Streams>,
         upkeep: Upkeep,
@@ -84,8 +87,8 @@ impl Writer {
     ) -> Self {
         let live = streams.all().iter().map(|stream| stream.incarnation).collect();
         Self {
-            connection,
-            place,
+            index,
+            segments,
             key,
             streams,
             live,
@@ -108,7 +111,7 @@ impl Writer {
                 Some(Op::Upkeep(task)) => self.upkeep.add(task),
                 Some(Op::Append(_)) | None => {}
             }
-            if self.upkeep.step(&self.connection, &self.place) {
+            if self.upkeep.step(&mut self.index, &mut self.segments) {
                 // What was given back leaves the file with the next checkpoint.
                 self.checkpointer.ask();
             }
@@ -171,30 +174,22 @@ impl Writer {
         self.streams.all().iter().for_each(|stream| stream.close());
     }
 
-    /// Writes the group in one transaction. When this returns `Ok`, it is on disk.
+    /// Writes the group. When this returns `Ok`, it is on disk.
     fn commit(&mut self, group: &[Pending]) -> Result<(Changes, Vec<Outcome>)> {
         if let Some(error) = &self.stopped {
             return Err(error.clone());
         }
-        self.connection.execute_batch("BEGIN IMMEDIATE").at(&self.place)?;
+        self.segments.begin()?;
+        // Segments do not say what a stream is called: its birth has to be in the index to stay.
+        let births = group.iter().any(|pending| self.streams.find(&pending.append.stream).is_none());
+        self.index.begin(if births { Durable::Now } else { Durable::Later })?;
         let mut changes = Changes::default();
-        let mut outcomes = Vec::with_capacity(group.len());
-        let mut wrote = Ok(());
-        for pending in group {
-            match self.write(&pending.append, &mut changes) {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => {
-                    wrote = Err(error);
-                    break;
-                }
-            }
-        }
-        match wrote.and_then(|()| self.connection.execute_batch("COMMIT").at(&self.place)) {
-            Ok(()) => Ok((changes, outcomes)),
+        let outcomes: Result<Vec<Outcome>> =
+            group.iter().map(|pending| self.write(&pending.append, &mut changes)).collect();
+        match outcomes {
+            Ok(outcomes) => write(&mut self.index, &mut self.segments).map(|()| (changes, outcomes)),
             Err(error) => {
-                if !self.connection.is_autocommit() {
-                    drop(self.connection.execute_batch("ROLLBACK"));
-                }
+                self.index.roll_back();
                 Err(error)
             }
         }
@@ -219,13 +214,13 @@ impl Writer {
         {
             return Ok(outcome);
         }
-        let sealed = stream.seal(base, append.count, append.timestamp, &append.payload);
-        self.connection
-            .prepare_cached("INSERT INTO batch (id, count, timestamp, payload) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut insert| {
-                insert.execute(params![row_id(stream.number, base), append.count, append.timestamp.0, sealed])
-            })
-            .at(&self.place)?;
+        let Append { count, timestamp, payload, dedup, .. } = append;
+        let incarnation = stream.incarnation;
+        let header =
+            FrameHeader { kind: Kind::Append(dedup.clone()), incarnation, base, count: *count, timestamp: *timestamp };
+        let lies = self.segments.put(&header, |out| stream.seal(base, *count, *timestamp, payload, out));
+        let id = row_id(stream.number, base);
+        insert_batch(self.index.connection(), id, *count, timestamp.0, &lies, self.index.place())?;
         changes.ends.insert(stream.number, end);
         let batch = StoredBatch {
             base_offset: base,
@@ -246,7 +241,8 @@ impl Writer {
         changes: &Changes,
     ) -> Result<Option<Outcome>> {
         let known: Option<([u8; 32], [u8; 16], i64)> = self
-            .connection
+            .index
+            .connection()
             .prepare_cached("SELECT body, incarnation, base FROM dedup WHERE key = ?1 AND expires > ?2")
             .and_then(|mut select| {
                 select
@@ -255,7 +251,7 @@ impl Writer {
                     })
                     .optional()
             })
-            .at(&self.place)?;
+            .at(self.index.place())?;
         if let Some((body, incarnation, first)) = known {
             let born = changes.born.values().any(|stream| stream.incarnation == incarnation);
             if incarnation == stream.incarnation && body == dedup.body {
@@ -265,14 +261,7 @@ impl Writer {
                 return Ok(Some(Outcome::Refused(StorageError::DedupConflict)));
             }
         }
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO dedup (key, body, incarnation, base, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )
-            .and_then(|mut insert| {
-                insert.execute(params![dedup.key, dedup.body, stream.incarnation, base as i64, dedup.expires.0])
-            })
-            .at(&self.place)?;
+        insert_key(self.index.connection(), dedup, &stream.incarnation, base, self.index.place())?;
         Ok(None)
     }
 
@@ -282,7 +271,8 @@ impl Writer {
         let free = "SELECT coalesce((SELECT max(number) + 1 FROM stream), 0)";
         let gap = "SELECT coalesce(min(number) + 1, 0) FROM stream AS this
                    WHERE NOT EXISTS (SELECT 1 FROM stream AS next WHERE next.number = this.number + 1)";
-        let ask = |text: &str| self.connection.query_row(text, [], |row| row.get::<_, u32>(0)).at(&self.place);
+        let ask =
+            |text: &str| self.index.connection().query_row(text, [], |row| row.get::<_, u32>(0)).at(self.index.place());
         let mut number = ask(free)?;
         if number >= MAX_STREAMS {
             number = ask(gap)?;
@@ -292,12 +282,13 @@ impl Writer {
         }
         let id = append.stream.clone();
         let incarnation: [u8; 16] = random_array();
-        self.connection
+        self.index
+            .connection()
             .execute(
                 "INSERT INTO stream (number, product, part, incarnation, start) VALUES (?1, ?2, ?3, ?4, 0)",
                 params![number, &*id.product, id.partition, incarnation],
             )
-            .at(&self.place)?;
+            .at(self.index.place())?;
         let bounds = Bounds { start: 0, end: 0 };
         let stream = Arc::new(Stream::new(Arc::clone(&self.key), id.clone(), number, incarnation, bounds));
         changes.born.insert(id, Arc::clone(&stream));
@@ -332,7 +323,7 @@ impl Writer {
         if !self.live.contains(&stream.incarnation) {
             return Err(StorageError::UnknownStream);
         }
-        let done = rewrite::rewrite(&self.connection, stream, rewrites, &self.place);
+        let done = rewrite::rewrite(&mut self.index, &mut self.segments, stream, rewrites);
         match &done {
             Ok(true) => {
                 let until = rewrites.iter().map(|rewrite| rewrite.offsets.end).max().unwrap_or(0);
@@ -345,13 +336,14 @@ impl Writer {
     }
 
     fn delete(&mut self, stream: &Stream, reply: oneshot::Sender<Result<bool>>) {
-        let marked = self
-            .connection
-            .execute(
-                "UPDATE stream SET deleted = 1 WHERE number = ?1 AND incarnation = ?2",
-                params![stream.number, stream.incarnation],
-            )
-            .at(&self.place);
+        let marked = self.index.transaction(Durable::Now, |connection, place| {
+            connection
+                .execute(
+                    "UPDATE stream SET deleted = 1 WHERE number = ?1 AND incarnation = ?2",
+                    params![stream.number, stream.incarnation],
+                )
+                .at(place)
+        });
         match marked {
             Ok(0) => drop(reply.send(Ok(false))),
             Ok(_) => {
@@ -380,7 +372,7 @@ impl Writer {
             self.checkpointer.wait();
         }
         if rest <= SMALL_REST || length >= self.checkpoint_bytes * 8 {
-            if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            if let Err(error) = self.index.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
                 tracing::warn!("the log's checkpoint failed: {error}");
             }
         } else {
@@ -390,8 +382,25 @@ impl Writer {
 
     /// Pages in the write-ahead log, and how many of them are in the database already.
     fn wal_state(&self) -> rusqlite::Result<(u64, u64)> {
-        let mut state = self.connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
+        let mut state = self.index.connection().prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
         let (written, moved): (i64, i64) = state.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
         Ok((written.max(0) as u64, moved.max(0) as u64))
     }
+}
+
+/// Writes the group that was put together, and commits the index's transaction about it: both, or neither.
+pub(super) fn write(index: &mut Index, segments: &mut Segments) -> Result<()> {
+    let written = match segments.write() {
+        Ok(written) => written,
+        Err(error) => {
+            index.roll_back();
+            return Err(error);
+        }
+    };
+    let committed = note_end(index.connection(), &written.after, index.place()).and_then(|()| index.commit());
+    if committed.is_err() {
+        index.roll_back();
+        segments.undo(&written)?;
+    }
+    committed
 }
