@@ -2,6 +2,7 @@
 
 use crate::SchemaError;
 use crate::instance::{Instance, OnTape};
+use crate::quick::Quick;
 use crate::spread;
 use crate::violation::{self, Violation};
 use crate::walk::Walk;
@@ -48,6 +49,8 @@ impl Dialect {
 /// A compiled schema. Compile once, share, validate often: it is `Send` and `Sync`.
 pub struct Schema {
     validator: Validator<OnTape>,
+    /// Its common rules; none if they alone would not decide.
+    quick: Option<Quick>,
     dialect: Dialect,
 }
 
@@ -74,16 +77,9 @@ impl Schema {
         check_size(schema)?;
         spread::check(schema)?;
         let dialect = Dialect::of(schema)?;
-        let patterns =
-            PatternOptions::fancy_regex().backtrack_limit(Self::BACKTRACKS).size_limit(4 << 20).dfa_size_limit(4 << 20);
-        let validator = jsonschema::options_for::<OnTape>()
-            .with_draft(dialect.draft())
-            .should_validate_formats(true)
-            .with_pattern_options(patterns)
-            .offline()
-            .build(schema)
-            .map_err(refusal)?;
-        Ok(Schema { validator, dialect })
+        let validator = validator_of(schema, dialect)?;
+        let quick = Quick::compile(schema, dialect);
+        Ok(Schema { validator, quick, dialect })
     }
 
     /// The dialect that it was compiled in.
@@ -95,6 +91,12 @@ impl Schema {
     /// much work does not keep it.
     #[inline]
     pub fn is_valid(&self, node: Node<'_>) -> bool {
+        self.quick.as_ref().is_some_and(|quick| quick.is_kept_by(node)) || self.is_valid_in_all(node)
+    }
+
+    /// The same verdict in the long way, by the validator alone.
+    #[inline(never)]
+    pub fn is_valid_in_all(&self, node: Node<'_>) -> bool {
         let walk = Walk::new(node);
         self.validator.is_valid(Instance::Value(node, &walk)) && !walk.exhausted()
     }
@@ -130,6 +132,19 @@ impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schema").field("dialect", &self.dialect).finish_non_exhaustive()
     }
+}
+
+/// The validator of a schema in a dialect.
+pub(crate) fn validator_of(schema: &Value, dialect: Dialect) -> Result<Validator<OnTape>, SchemaError> {
+    let patterns =
+        PatternOptions::fancy_regex().backtrack_limit(Schema::BACKTRACKS).size_limit(4 << 20).dfa_size_limit(4 << 20);
+    jsonschema::options_for::<OnTape>()
+        .with_draft(dialect.draft())
+        .should_validate_formats(true)
+        .with_pattern_options(patterns)
+        .offline()
+        .build(schema)
+        .map_err(refusal)
 }
 
 /// Refuses a schema that would be too much work before anything recursive touches it.

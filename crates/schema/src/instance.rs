@@ -156,7 +156,7 @@ impl<'a> json::Node<'a, OnTape> for Instance<'a> {
 /// Unicode scalars of a text in UTF-8: its bytes but those that go on with one. Texts of events are short and mostly ASCII,
 /// which a few loads tell.
 #[inline]
-fn characters(text: &[u8]) -> usize {
+pub(crate) fn characters(text: &[u8]) -> usize {
     let is_ascii = match text.len() {
         0..4 => text.is_ascii(),
         4..8 => are_ascii(text.first_chunk::<4>(), text.last_chunk::<4>()),

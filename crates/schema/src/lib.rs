@@ -21,6 +21,7 @@ mod equal;
 mod error;
 mod instance;
 mod number;
+mod quick;
 mod spread;
 mod violation;
 mod walk;

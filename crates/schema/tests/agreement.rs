@@ -17,7 +17,8 @@ fn scalar() -> impl Strategy<Value = Value> {
         (-3i64..4).prop_map(Value::from),
         prop::sample::select(vec![0.5, 1.0, -2.5, 1e300, 1e-300, 9_007_199_254_740_992.0]).prop_map(Value::from),
         prop::sample::select(vec![u64::MAX, 9_007_199_254_740_993]).prop_map(Value::from),
-        prop::sample::select(vec!["", "a", "ab", "😀\n", "2026-11-21", "x@example.com"]).prop_map(Value::from),
+        prop::sample::select(vec!["", "a", "ab", "😀\n", "2026-11-21", "2026-11-31", "x@example.com"])
+            .prop_map(Value::from),
     ]
 }
 
@@ -44,7 +45,11 @@ fn rule() -> impl Strategy<Value = Value> {
         keyword("const", document()),
         keyword("enum", prop::collection::vec(document(), 1..4).prop_map(Value::from)),
         keyword("minimum", scalar().prop_filter("a number", Value::is_number)),
+        keyword("maximum", scalar().prop_filter("a number", Value::is_number)),
+        keyword("exclusiveMinimum", scalar().prop_filter("a number", Value::is_number)),
         keyword("exclusiveMaximum", scalar().prop_filter("a number", Value::is_number)),
+        keyword("const", scalar()),
+        keyword("enum", prop::collection::vec(scalar(), 1..5).prop_map(Value::from)),
         keyword("multipleOf", prop::sample::select(vec![json!(1), json!(2), json!(0.5), json!(0.01)])),
         keyword("minLength", small()),
         keyword("maxLength", small()),
@@ -95,6 +100,111 @@ fn schema() -> impl Strategy<Value = Value> {
             }),
         ]
     })
+}
+
+const DIALECTS: [&str; 3] = [
+    "https://json-schema.org/draft/2020-12/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "http://json-schema.org/draft-07/schema#",
+];
+
+/// What contracts are like: an object whose members are described, with definitions that it refers to, also in a circle.
+fn contract() -> impl Strategy<Value = Value> {
+    let place = || {
+        let definition = prop::sample::select(vec!["x", "y", "z"]);
+        let reference = definition.prop_map(|name| json!({"$ref": format!("#/$defs/{name}")}));
+        prop_oneof![3 => rule(), 1 => reference.clone(), 1 => (reference, rule()).prop_map(|(reference, rule)| {
+            let both = [reference, rule].into_iter().filter_map(|s| s.as_object().cloned()).flatten();
+            Value::Object(both.collect())
+        })]
+    };
+    let object = move || {
+        let members = prop::collection::btree_map(name(), place(), 0..5).prop_map(|m| json!(m));
+        let required = prop::collection::btree_set(name(), 0..3);
+        let more = prop_oneof![2 => Just(None), 1 => Just(Some(json!(false))), 1 => place().prop_map(Some)];
+        let items = prop_oneof![2 => Just(None), 1 => place().prop_map(Some)];
+        let beside = prop_oneof![3 => Just(json!({})), 1 => rule(), 1 => place().prop_map(|s| json!({"allOf": [s]}))];
+        (members, required, more, items, beside).prop_map(|(members, required, more, items, beside)| {
+            let mut schema = json!({"properties": members, "required": required});
+            more.into_iter().for_each(|more| schema["additionalProperties"] = more);
+            items.into_iter().for_each(|items| schema["items"] = items);
+            beside.as_object().into_iter().flatten().for_each(|(name, value)| schema[name] = value.clone());
+            schema
+        })
+    };
+    (object(), object(), object(), place(), prop::sample::select(DIALECTS.to_vec())).prop_map(
+        |(mut root, x, y, z, dialect)| {
+            root["$schema"] = json!(dialect);
+            root["$defs"] = json!({"x": x, "y": y, "z": z});
+            root
+        },
+    )
+}
+
+/// Texts that are nearly dates, times and the like.
+fn nearly() -> impl Strategy<Value = String> {
+    let seeds = vec![
+        "2026-02-28",
+        "2024-02-29",
+        "2026-12-31T23:59:60Z",
+        "2026-11-21T08:15:30.123+01:00",
+        "2026-11-21t08:15:30z",
+        "2026-11-21T08:15:30-23:59",
+        "0000-01-01T00:00:00.0Z",
+        "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6",
+    ];
+    let changes = prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<prop::sample::Index>()), 0..3);
+    (prop::sample::select(seeds), changes).prop_map(|(seed, changes)| {
+        const OTHERS: &[char] = &['0', '1', '2', '3', '6', '9', '-', ':', '.', 'T', 'Z', 'z', '+', 'a', 'g', ' ', 'é'];
+        let mut text: Vec<char> = seed.chars().collect();
+        for (place, way, other) in changes {
+            let at = place.index(text.len().max(1));
+            let other = OTHERS[other.index(OTHERS.len())];
+            match way {
+                0 if at < text.len() => text[at] = other,
+                1 => text.insert(at, other),
+                _ if at < text.len() => drop(text.remove(at)),
+                _ => {}
+            }
+        }
+        text.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_quick_way_agrees_with_the_long_one(
+        schema in contract(),
+        documents in prop::collection::vec(document(), 1..6),
+    ) {
+        let Ok(ours) = Schema::compile(&schema) else { return Ok(()) };
+        let peer = jsonschema::options().should_validate_formats(true).build(&schema).expect("a valid schema");
+        let mut tape = Tape::new();
+        for document in documents {
+            let text = document.to_string();
+            let doc = tape.parse(text.as_bytes(), &Limits::default()).unwrap();
+            let expected = peer.is_valid(&document);
+            prop_assert_eq!(ours.is_valid_in_all(doc.root()), expected, "{} {}", schema, text);
+            prop_assert_eq!(ours.is_valid(doc.root()), expected, "{} {}", schema, text);
+        }
+    }
+
+    #[test]
+    fn forms_are_told_as_the_validator_tells_them(text in nearly()) {
+        for dialect in DIALECTS {
+            for format in ["date", "date-time", "uuid"] {
+                let schema = json!({"$schema": dialect, "format": format});
+                let ours = Schema::compile(&schema).expect("a valid schema");
+                let json = json!(text).to_string();
+                let mut tape = Tape::new();
+                let doc = tape.parse(json.as_bytes(), &Limits::default()).unwrap();
+                prop_assert_eq!(ours.is_valid(doc.root()), ours.is_valid_in_all(doc.root()), "{} {}", format, text);
+            }
+        }
+    }
 }
 
 proptest! {

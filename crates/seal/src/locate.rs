@@ -157,7 +157,7 @@ impl<'d> Walk<'_, 'd> {
     fn members(&mut self, node: Node<'d>, index: u32, place: &PlaceRule) -> Result<(), LocateError> {
         let mut members = node.members();
         while let Some((key, _)) = members.next() {
-            let known = place.member(key);
+            let known = place.properties.find(key);
             // Most are: nothing to look at.
             if known.is_some_and(|property| property.plain) {
                 continue;

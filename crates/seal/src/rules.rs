@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tradelane_model::Class;
 use tradelane_model::pattern::{Pattern, Segment};
 use tradelane_model::shape::{Place, Shape, Types};
-use tradelane_tape::{Key, Kind, Name};
+use tradelane_tape::{Kind, Names};
 
 use crate::error::ShapeError;
 
@@ -50,18 +50,14 @@ pub(crate) struct PlaceRule {
     pub(crate) hides_name: bool,
     pub(crate) required: bool,
     /// In the order of their names.
-    properties: Vec<Property>,
-    /// Their indexes plus one by the hashes of their names; 0: empty. Open-addressed, at most half full, so that a search
-    /// always meets an empty slot.
-    table: Vec<u32>,
+    pub(crate) properties: Names<Property>,
     pub(crate) any_property: Option<u32>,
     pub(crate) items: Option<u32>,
 }
 
 /// A property that the contract names.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Property {
-    name: Name,
     pub(crate) place: u32,
     /// Its values are public whatever they are: there is nothing to look at.
     pub(crate) plain: bool,
@@ -173,30 +169,7 @@ impl Rules {
 impl PlaceRule {
     /// The place of the property with this name, if the contract names it.
     pub(crate) fn property(&self, name: &str) -> Option<u32> {
-        self.named(name).map(|known| known.place)
-    }
-
-    /// The property of a member, if the contract names it.
-    #[inline(always)]
-    pub(crate) fn member(&self, key: Key<'_>) -> Option<&Property> {
-        let hash = key.hash();
-        let mask = self.table.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        let found = loop {
-            let slot = *self.table.get(at)? as usize;
-            let property = self.properties.get(slot.wrapping_sub(1))?;
-            if property.name.hash() == hash {
-                break property;
-            }
-            at = (at + 1) & mask;
-        };
-        // Texts are compared outside of the loop, which stays small for it; two names of one hash are rare.
-        if key.is(&found.name) { Some(found) } else { self.named(&key.as_str()) }
-    }
-
-    #[inline(never)]
-    fn named(&self, name: &str) -> Option<&Property> {
-        self.properties.iter().find(|known| known.name.as_str() == name)
+        self.properties.named(name).map(|known| known.place)
     }
 
     pub(crate) fn has_members(&self) -> bool {
@@ -204,7 +177,7 @@ impl PlaceRule {
     }
 
     pub(crate) fn properties(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.properties.iter().map(|known| (known.name.as_str(), known.place))
+        self.properties.iter().map(|(name, known)| (name, known.place))
     }
 }
 
@@ -277,8 +250,7 @@ impl Compiler<'_> {
             leaf,
             hides_name,
             required: place.required,
-            properties: Vec::new(),
-            table: Vec::new(),
+            properties: Names::default(),
             any_property: None,
             items: None,
         });
@@ -299,7 +271,7 @@ impl Compiler<'_> {
         for (name, child) in &place.properties {
             let at = pattern.join(Segment::Property(name.clone()));
             let place = self.add(child, at, here, false)?;
-            properties.push(Property { name: Name::new(name), place, plain: self.is_plain(place) });
+            properties.push((name.as_str(), Property { place, plain: self.is_plain(place) }));
         }
         let mut below = |child: &Option<Box<Place>>, segment: Segment| {
             let is_any = segment == Segment::AnyProperty;
@@ -308,10 +280,8 @@ impl Compiler<'_> {
         };
         let any_property = below(&place.any_property, Segment::AnyProperty)?;
         let items = below(&place.items, Segment::Items)?;
-        let table = table_of(&properties);
         if let Some(rule) = self.places.get_mut(index) {
-            rule.table = table;
-            rule.properties = properties;
+            rule.properties = Names::new(properties);
             rule.any_property = any_property;
             rule.items = items;
         }
@@ -343,21 +313,6 @@ impl Compiler<'_> {
             if rank(child) > rank(most) { child } else { most }
         })
     }
-}
-
-fn table_of(properties: &[Property]) -> Vec<u32> {
-    let mut table = vec![0; (properties.len() * 2).next_power_of_two()];
-    let mask = table.len() - 1;
-    for (property, slot) in properties.iter().zip(1..) {
-        let mut at = property.name.hash() as usize & mask;
-        while table.get(at).is_some_and(|taken| *taken != 0) {
-            at = (at + 1) & mask;
-        }
-        if let Some(free) = table.get_mut(at) {
-            *free = slot;
-        }
-    }
-    table
 }
 
 fn subject_path(at: &Pattern, subject: &Pattern) -> Result<SubjectPath, ShapeError> {
