@@ -107,6 +107,12 @@ impl BatchPacking {
         sealed
     }
 
+    /// The same for another part of the batch, from which nothing is learned.
+    pub(crate) fn again(&self) -> Self {
+        let packed = |packed: &Packed| Packed { dictionary: packed.dictionary.clone(), lesson: None, ..*packed };
+        Self(self.0.as_ref().map(packed))
+    }
+
     /// What may be learned from the batch, if anything.
     pub(crate) fn lesson(self) -> Option<Lesson> {
         self.0?.lesson.filter(|lesson| !lesson.samples.sizes.is_empty())

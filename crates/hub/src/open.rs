@@ -32,6 +32,7 @@ use crate::health::Counters;
 use crate::keyring::Keyring;
 use crate::native::Meanings;
 use crate::publish::InFlight;
+use crate::publish::sealing::Cores;
 use crate::read::RenderCache;
 use crate::topics::TopicIds;
 use crate::views::Views;
@@ -95,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) cluster: Option<Arc<dyn ClusterLog>>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) in_flight: InFlight,
+    pub(crate) cores: Cores,
     pub(crate) audit: AuditLog,
     pub(crate) authority: Authority,
     pub(crate) views: Views,
@@ -167,6 +169,7 @@ impl Hub {
             dedup_key: MacKey::new(keyring.derive(&[b"dedup"]).expose()),
             keyring,
             in_flight: InFlight::default(),
+            cores: Cores::new(),
             audit,
             authority,
             views: Views::default(),

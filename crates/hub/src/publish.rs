@@ -21,18 +21,15 @@ use crate::Hub;
 use crate::audit_trail::{PUBLISH, hub_leaf};
 use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
-use crate::batch::{self, BatchWriter};
 use crate::dictionaries::{BatchPacking, Lesson};
 use crate::doorway::{Audited, Caller};
-use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
 use crate::error::{HubError, Place, Result};
 use crate::evolve::Held;
 use crate::health::add;
-use crate::keyring::BatchKeys;
-use crate::native::Looking;
 use crate::publish::framed::Schemas;
 use crate::publish::partitioner::of_key;
-use crate::views::{CompiledContract, Verdict};
+use crate::publish::sealing::Work;
+use crate::views::CompiledContract;
 
 /// The most events in one request.
 pub const MAX_EVENTS: usize = 100_000;
@@ -201,12 +198,15 @@ impl Hub {
         loop {
             let keys = self.inner().keyring.for_sealing(&contract.owner, product, now).await?;
             let packing = self.packing(contract, product, now).await?;
+            let schemas = Schemas::of(self, contract, product, events.held.clone());
             let (contract, events) = (contract.clone(), events.clone());
-            let schemas = Schemas::of(self, &contract, product, events.held.clone());
-            let (batch, keys) = if events.body.len() <= INLINE_BYTES {
-                (seal_events(&contract, &events, &keys, now, schemas, packing, needs_keys), keys)
+            let is_short = events.body.len() <= INLINE_BYTES;
+            let work = Work { contract, events, keys, now, schemas, packing, needs_keys };
+            let (batch, keys) = if is_short {
+                work.seal(&self.inner().cores)
             } else {
-                let work = move || (seal_events(&contract, &events, &keys, now, schemas, packing, needs_keys), keys);
+                let hub = self.clone();
+                let work = move || work.seal(&hub.inner().cores);
                 tokio::task::spawn_blocking(work).await.map_err(|e| HubError::of(codes::INTERNAL).because(e))?
             };
             let batch = batch?;
@@ -420,120 +420,6 @@ pub(crate) fn malformed(error: &tradelane_tape::ParseError, bytes: &[u8]) -> Hub
     HubError::new(codes::MALFORMED_JSON, detail)
 }
 
-/// Checks and seals every event of a batch.
-fn seal_events(
-    contract: &CompiledContract,
-    events: &Events,
-    keys: &BatchKeys,
-    now: Timestamp,
-    schemas: Schemas,
-    packing: BatchPacking,
-    needs_keys: bool,
-) -> Result<SealedBatch> {
-    let mut bytes = Vec::with_capacity(events.body.len() + events.ranges.len() * 256 + 64);
-    let batch = BatchWriter::new(&mut bytes, &events.head.unwrap_or_else(|| batch::head(0, now)));
-    let looking = Looking::packed(packing);
-    let sealing = Sealing { contract, keys, now, schemas, looking, needs_keys, event: Vec::new(), batch };
-    let (count, refused, lesson) = sealing.all(events)?;
-    Ok(SealedBatch { count, bytes, refused, lesson })
-}
-
-/// A batch while it is sealed.
-struct Sealing<'a> {
-    contract: &'a CompiledContract,
-    keys: &'a BatchKeys,
-    now: Timestamp,
-    schemas: Schemas,
-    looking: Looking,
-    /// Is an event without a key none of this product's?
-    needs_keys: bool,
-    /// The sealed event at hand.
-    event: Vec<u8>,
-    batch: BatchWriter<'a>,
-}
-
-impl Sealing<'_> {
-    /// Every event; returns how many are in the batch now, those that are not, and what may be learned.
-    fn all(mut self, events: &Events) -> Result<(u32, Vec<Refused>, Option<Lesson>)> {
-        let mut refused = Vec::new();
-        for index in 0..events.ranges.len() {
-            let sealed = match events.around.get(index) {
-                _ if self.needs_keys && events.key(index).is_none() => Err((codes::KEY_REQUIRED, Vec::new())),
-                None => self.event(events.get(index))?,
-                Some(place) => self.record(events, index, place)?,
-            };
-            if let Err((code, places)) = sealed {
-                refused.push(Refused { index, code, places });
-            }
-        }
-        let count = self.batch.count();
-        self.batch.finish(count)?;
-        Ok((count, refused, self.looking.packing.lesson()))
-    }
-
-    /// An event on its own.
-    fn event(&mut self, event: &[u8]) -> Result<Verdict> {
-        self.event.clear();
-        let (schema, event) = match self.schemas.split(event) {
-            Ok(split) => split,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let (held, event) = match self.schemas.contract(schema, event)? {
-            Ok(found) => found,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let (kept, out) = (held.kept.as_ref(), &mut self.event);
-        let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, self.keys, self.now, out)?;
-        if verdict.is_ok() {
-            let mut around = KeyAndHeaders::default();
-            Envelope::name_schema(&mut around, schema);
-            self.batch.push(self.now.millis(), &around, Some(&self.event))?;
-        }
-        Ok(verdict)
-    }
-
-    /// An event with what travels around it. A record without a value says only that its key is no more.
-    fn record(&mut self, events: &Events, index: usize, place: &RecordPlace) -> Result<Verdict> {
-        self.event.clear();
-        let mut schema = None;
-        let mut contract = None;
-        if !place.is_tombstone {
-            let event = match self.schemas.split(events.get(index)) {
-                Ok((named, event)) => {
-                    schema = named;
-                    event
-                }
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let (held, event) = match self.schemas.contract(schema, event)? {
-                Ok(found) => found,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let (kept, out) = (held.kept.as_ref(), &mut self.event);
-            let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, self.keys, self.now, out)?;
-            if verdict.is_err() {
-                return Ok(verdict);
-            }
-            contract = Some(held.cut);
-        }
-        let text = |range: &std::ops::Range<usize>| events.body.get(range.clone()).unwrap_or_default();
-        let headers: Vec<Header<'_>> =
-            place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
-        let around = Around { key: events.key(index), headers: &headers };
-        // One number says what cut all parts of a record.
-        let CompiledContract { envelope, tagger, .. } = contract.as_deref().unwrap_or(self.contract);
-        match envelope.seal(&mut self.looking.tape, &around, &self.event, tagger, self.keys)? {
-            Ok(mut stored) => {
-                Envelope::name_schema(&mut stored, schema);
-                let time = place.time.unwrap_or_else(|| self.now.millis());
-                self.batch.push(time, &stored, (!place.is_tombstone).then_some(&*self.event))?;
-            }
-            Err(refused) => return Ok(Err(refused)),
-        }
-        Ok(Ok(()))
-    }
-}
-
 fn told(refused: Refused) -> Quarantined {
     Quarantined { index: refused.index, code: refused.code.as_str(), places: refused.places }
 }
@@ -580,3 +466,4 @@ impl Drop for Flying<'_> {
 mod cloud;
 mod framed;
 mod partitioner;
+pub(crate) mod sealing;

@@ -168,6 +168,36 @@ async fn a_bad_event_refuses_the_batch_whole_or_goes_to_quarantine() {
 }
 
 #[tokio::test]
+async fn a_big_batch_that_several_cores_seal_keeps_its_order_and_what_is_refused_its_place() {
+    let world = World::new().await;
+    let bad = |n: usize| n % 97 == 5;
+    let note = "n".repeat(600);
+    let line = |n: usize| {
+        let quantity = if bad(n) { 0 } else { 1 };
+        let email = format!("{}@example.com", n % 50);
+        format!(r#"{{"id":"{n}","sku":"A","qty":{quantity},"customer":{{"email":"{email}","name":"{note}"}}}}"#) + "\n"
+    };
+    let request = |proceed| Publish {
+        product: product(),
+        body: Body::Lines((0..2_000).map(line).collect::<String>().into()),
+        idempotency_key: None,
+        proceed,
+        partition: None,
+        version: None,
+    };
+    let error = world.hub.publish(&world.publisher, request(false)).await.unwrap_err();
+    let places: Vec<_> = error.places.iter().map(|place| place.pointer.clone()).collect();
+    assert_eq!(places, (0..2_000).filter(|n| bad(*n)).map(|n| format!("/{n}")).collect::<Vec<_>>());
+    let published = world.hub.publish(&world.publisher, request(true)).await.unwrap();
+    let refused: Vec<usize> = published.value().quarantined.iter().map(|aside| aside.index).collect();
+    assert_eq!(refused, (0..2_000).filter(|n| bad(*n)).collect::<Vec<_>>());
+    let read = world.read(&world.owner).await.unwrap();
+    let ids: Vec<String> = read.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, (0..2_000).filter(|n| !bad(*n)).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(read.iter().all(|event| event["customer"]["name"] == note), "each under its own person's key");
+}
+
+#[tokio::test]
 async fn data_of_a_person_who_is_not_named_is_refused_because_it_could_not_be_erased() {
     let world = World::new().await;
     let lenient =

@@ -38,6 +38,19 @@ impl Schemas {
         }
     }
 
+    /// The same, with nothing looked up yet.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            hub: self.hub.clone(),
+            registry: self.registry.clone(),
+            contract: self.contract.clone(),
+            product: self.product.clone(),
+            held: self.held.clone(),
+            ids: None,
+            known: HashMap::new(),
+        }
+    }
+
     /// What an event is held to, and the event itself. One in a binary encoding must name a schema that the contract has,
     /// and in Protobuf the message of it that is the contract's.
     pub(super) fn contract<'e>(&mut self, schema: Option<u32>, event: &'e [u8]) -> Result<Verdict<(Held, &'e [u8])>> {

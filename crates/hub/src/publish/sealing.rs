@@ -1,0 +1,266 @@
+//! Sealing a batch: each event is checked and sealed on its own, so a big batch is worked on by as many cores as are idle.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tradelane_model::{Timestamp, codes};
+
+use super::framed::Schemas;
+use super::{Events, RecordPlace, Refused, SealedBatch};
+use crate::batch::{self, BatchWriter};
+use crate::dictionaries::BatchPacking;
+use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
+use crate::error::{HubError, Result};
+use crate::keyring::BatchKeys;
+use crate::native::Looking;
+use crate::views::{CompiledContract, Verdict};
+
+/// The fewest events that are worth a thread of their own, and the fewest bytes.
+const EVENTS: usize = 64;
+const BYTES: usize = 64 << 10;
+/// The most threads that work on one batch.
+const MOST: usize = 8;
+
+/// How many threads are sealing, so that a batch is spread over idle cores only.
+pub(crate) struct Cores {
+    all: usize,
+    busy: AtomicUsize,
+}
+
+impl Cores {
+    /// Those that this process may use.
+    pub(crate) fn new() -> Self {
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { all, busy: AtomicUsize::new(0) }
+    }
+
+    /// One for the caller, and up to `more` that are idle.
+    fn take(&self, more: usize) -> Taken<'_> {
+        let taken = |busy: usize| 1 + more.min(self.all.saturating_sub(busy + 1));
+        let before = self.busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |busy| Some(busy + taken(busy)));
+        Taken { cores: self, count: taken(before.unwrap_or_else(|busy| busy)) }
+    }
+}
+
+/// Cores that are given back when this is dropped.
+struct Taken<'a> {
+    cores: &'a Cores,
+    count: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.cores.busy.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+/// A batch that is to be sealed.
+pub(super) struct Work {
+    pub(super) contract: Arc<CompiledContract>,
+    pub(super) events: Events,
+    pub(super) keys: BatchKeys,
+    pub(super) now: Timestamp,
+    pub(super) schemas: Schemas,
+    pub(super) packing: BatchPacking,
+    /// Is an event without a key none of this product's?
+    pub(super) needs_keys: bool,
+}
+
+impl Work {
+    /// Checks and seals every event.
+    pub(super) fn seal(mut self, cores: &Cores) -> (Result<SealedBatch>, BatchKeys) {
+        let parts = (self.events.ranges.len() / EVENTS).min(self.events.body.len() / BYTES).min(MOST);
+        let taken = cores.take(parts.saturating_sub(1));
+        (self.in_parts(taken.count), self.keys)
+    }
+
+    /// The first part goes into the batch at once. The others are sealed meanwhile, and go behind it in their order.
+    fn in_parts(&mut self, parts: usize) -> Result<SealedBatch> {
+        let packing = std::mem::take(&mut self.packing);
+        let (this, count) = (&*self, self.events.ranges.len());
+        let mut bytes = Vec::with_capacity(this.events.body.len() + count * 256 + 64);
+        let head = this.events.head.unwrap_or_else(|| batch::head(0, this.now));
+        let mut batch = BatchWriter::new(&mut bytes, &head);
+        let begins = |part: usize| count * part / parts;
+        let (refused, lesson) = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..parts)
+                .map(|part| (packing.again(), begins(part)..begins(part + 1)))
+                .map(|(packing, range)| scope.spawn(move || this.part(range, packing)))
+                .collect();
+            let mut first = Sealing::new(this, packing, Sealed::Batch(&mut batch));
+            first.all(0..begins(1))?;
+            let (mut refused, lesson) = (first.refused, first.looking.packing.lesson());
+            for other in others {
+                let part = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                for Record { time, around, value } in &part.records {
+                    batch.push(*time, around, value.as_ref().and_then(|value| part.events.get(value.clone())))?;
+                }
+                refused.extend(part.refused);
+            }
+            Ok::<_, HubError>((refused, lesson))
+        })?;
+        let count = batch.count();
+        batch.finish(count)?;
+        Ok(SealedBatch { count, bytes, refused, lesson })
+    }
+
+    fn part(&self, range: Range<usize>, packing: BatchPacking) -> Result<Part> {
+        let mut records = Vec::with_capacity(range.len());
+        let mut sealing = Sealing::new(self, packing, Sealed::Part(&mut records));
+        sealing.all(range)?;
+        let Sealing { event: events, refused, .. } = sealing;
+        Ok(Part { events, records, refused })
+    }
+}
+
+/// Sealed events that are to be put into the batch.
+struct Part {
+    events: Vec<u8>,
+    records: Vec<Record>,
+    refused: Vec<Refused>,
+}
+
+struct Record {
+    time: i64,
+    around: KeyAndHeaders,
+    /// Where in the part's events it is. None: it says that its key is no more.
+    value: Option<Range<usize>>,
+}
+
+/// Where sealed events go.
+enum Sealed<'a, 'o> {
+    Batch(&'a mut BatchWriter<'o>),
+    Part(&'a mut Vec<Record>),
+}
+
+/// Events while they are sealed, one after the other.
+struct Sealing<'a, 'o> {
+    work: &'a Work,
+    schemas: Schemas,
+    looking: Looking,
+    /// The sealed event at hand; in a part, behind those before it.
+    event: Vec<u8>,
+    sealed: Sealed<'a, 'o>,
+    refused: Vec<Refused>,
+}
+
+impl<'a, 'o> Sealing<'a, 'o> {
+    fn new(work: &'a Work, packing: BatchPacking, sealed: Sealed<'a, 'o>) -> Self {
+        let (schemas, looking) = (work.schemas.again(), Looking::packed(packing));
+        Self { work, schemas, looking, event: Vec::new(), sealed, refused: Vec::new() }
+    }
+
+    fn all(&mut self, range: Range<usize>) -> Result<()> {
+        let Work { events, needs_keys, .. } = self.work;
+        for index in range {
+            let before = self.event.len();
+            let sealed = match events.around.get(index) {
+                _ if *needs_keys && events.key(index).is_none() => Err((codes::KEY_REQUIRED, Vec::new())),
+                None => self.event(events.get(index), before)?,
+                Some(place) => self.record(index, place, before)?,
+            };
+            if let Err((code, places)) = sealed {
+                self.event.truncate(before);
+                self.refused.push(Refused { index, code, places });
+            }
+        }
+        Ok(())
+    }
+
+    /// An event on its own.
+    fn event(&mut self, event: &[u8], before: usize) -> Result<Verdict> {
+        let Work { keys, now, .. } = self.work;
+        let (schema, event) = match self.schemas.split(event) {
+            Ok(split) => split,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (held, event) = match self.schemas.contract(schema, event)? {
+            Ok(found) => found,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let kept = held.kept.as_ref();
+        let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, keys, *now, &mut self.event)?;
+        if verdict.is_ok() {
+            let mut around = KeyAndHeaders::default();
+            Envelope::name_schema(&mut around, schema);
+            self.put(now.millis(), around, Some(before))?;
+        }
+        Ok(verdict)
+    }
+
+    /// An event with what travels around it. A record without a value says only that its key is no more.
+    fn record(&mut self, index: usize, place: &RecordPlace, before: usize) -> Result<Verdict> {
+        let Work { contract: newest, events, keys, now, .. } = self.work;
+        let mut schema = None;
+        let mut contract = None;
+        if !place.is_tombstone {
+            let event = match self.schemas.split(events.get(index)) {
+                Ok((named, event)) => {
+                    schema = named;
+                    event
+                }
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let (held, event) = match self.schemas.contract(schema, event)? {
+                Ok(found) => found,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let kept = held.kept.as_ref();
+            let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, keys, *now, &mut self.event)?;
+            if verdict.is_err() {
+                return Ok(verdict);
+            }
+            contract = Some(held.cut);
+        }
+        let text = |range: &Range<usize>| events.body.get(range.clone()).unwrap_or_default();
+        let headers: Vec<Header<'_>> =
+            place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
+        let around = Around { key: events.key(index), headers: &headers };
+        // One number says what cut all parts of a record.
+        let CompiledContract { envelope, tagger, .. } = contract.as_deref().unwrap_or(newest);
+        let event = self.event.get(before..).unwrap_or_default();
+        match envelope.seal(&mut self.looking.tape, &around, event, tagger, keys)? {
+            Ok(mut stored) => {
+                Envelope::name_schema(&mut stored, schema);
+                let time = place.time.unwrap_or_else(|| now.millis());
+                self.put(time, stored, (!place.is_tombstone).then_some(before))?;
+            }
+            Err(refused) => return Ok(Err(refused)),
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts a record behind the others; its event begins at `value`.
+    fn put(&mut self, time: i64, around: KeyAndHeaders, value: Option<usize>) -> Result<()> {
+        match &mut self.sealed {
+            Sealed::Batch(batch) => {
+                batch.push(time, &around, value.and_then(|begin| self.event.get(begin..)))?;
+                self.event.clear();
+            }
+            Sealed::Part(records) => {
+                records.push(Record { time, around, value: value.map(|begin| begin..self.event.len()) });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_spread_over_idle_cores_only_and_gives_them_back() {
+        let cores = Cores { all: 4, busy: AtomicUsize::new(0) };
+        let first = cores.take(1);
+        let second = cores.take(7);
+        assert_eq!((first.count, second.count), (2, 2));
+        assert_eq!(cores.take(7).count, 1, "whoever comes works, if no core is idle");
+        drop(second);
+        assert_eq!(cores.take(7).count, 2);
+        drop(first);
+        assert_eq!(cores.busy.load(Ordering::Relaxed), 0);
+        assert_eq!(Cores { all: 1, busy: AtomicUsize::new(0) }.take(7).count, 1);
+    }
+}
