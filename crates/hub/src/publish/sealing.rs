@@ -17,7 +17,7 @@ use crate::native::Looking;
 use crate::views::{CompiledContract, Verdict};
 
 /// The fewest events that are worth a thread of their own, and the fewest bytes.
-const EVENTS: usize = 64;
+const EVENTS: usize = 128;
 const BYTES: usize = 64 << 10;
 /// The most threads that work on one batch.
 const MOST: usize = 8;
