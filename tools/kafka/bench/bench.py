@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What standing in front of Apache Kafka costs: Kafka's own load tools, straight to a broker, through the hub and through
-Kroxylicious, one after the other in one run on one machine.
+"""What standing in front of Apache Kafka costs: Kafka's own load tools, straight to a broker, through the hub, to a hub that
+keeps the events itself, and through Kroxylicious, one after the other in one run on one machine.
 
     tools/kafka/bench/bench.py --tradelane target/release/tradelane --kafka DIR [--kroxylicious DIR] [--folder DISK]
 
 DIR is what `tools/kafka/kafka.py fetch` made; that of --kroxylicious is filled with its jars if it is empty (Maven). The broker
-stores what it is given durably when its system does, as Kafka does by default; the hub's records of access are synchronous.
+stores what it is given durably when its system does, as Kafka does by default; the hub's records of access are synchronous, and what
+its embedded engine stores without a cluster is on disk before it is acknowledged.
 Everything speaks plain TCP on loopback, so that TLS is in no side of a ratio. All share the machine's cores: whoever needs more of
 them leaves less to the client.
 """
@@ -42,7 +43,7 @@ root_key = "%(folder)s/root.key"
 address = "127.0.0.1:%(http)d"
 [kafka]
 enabled = true
-engine = "kafka"
+engine = "%(engine)s"
 address = "127.0.0.1:%(port)d"
 plain_loopback = true
 advertised_host = "localhost"
@@ -53,6 +54,8 @@ bytes_out_per_credential = 4000000000
 bytes_out_per_organization = 4000000000
 requests_per_credential = 1000000
 requests_per_organization = 1000000
+"""
+CLUSTER = """
 [cluster]
 bootstrap = ["%(bootstrap)s"]
 topic_prefix = "hub."
@@ -127,9 +130,11 @@ class Bench:
             self.direct = Way("the broker", self.broker["plain"], RAW, self.broker["pids"])
             self.topic(RAW)
             self.ways = {"direct": self.direct}
-            node = stack.enter_context(running(Hub(self.options.tradelane, self.folder / "hub", documents, self.broker["plain"])))
-            self.hub = node
-            self.ways["hub"] = node.way("bench.owner")
+            self.hubs = {
+                name: stack.enter_context(running(Hub(self.options.tradelane, self.folder / name, documents, cluster)))
+                for name, cluster in (("hub", self.broker["plain"]), ("embedded", None))
+            }
+            self.ways |= {name: hub.way("bench.owner") for name, hub in self.hubs.items()}
             if self.options.kroxylicious:
                 for name, filters in (("kroxylicious", ""), ("kroxylicious encrypting", ENCRYPTION)):
                     proxy = Kroxylicious(self.options.kroxylicious, self.folder, self.broker["plain"], filters)
@@ -192,9 +197,8 @@ class Bench:
                 best[name] = max(best.get(name, 0), rate)
         self.produced = best
         self.ratio("producer, validated and sealed, beside the broker itself", best, "hub", ">= 0.8")
-        for name in self.ways:
-            if name.startswith("kroxylicious"):
-                self.ratio(f"producer, {name}", best, name, "")
+        for name in list(self.ways)[2:]:
+            self.ratio(f"producer, {name}", best, name, "")
 
     def fill(self):
         if not hasattr(self, "produced"):
@@ -207,25 +211,25 @@ class Bench:
         for round_ in range(self.options.rounds):
             for name, way in self.ways.items():
                 # A partner that nothing was rendered for yet, in each round.
-                way = self.hub.way(f"partner-{round_}.app") if name == "hub" else way
+                way = self.hubs[name].way(f"partner-{round_}.app") if name in self.hubs else way
                 before = cpu(way.pids)
                 rate = self.drain(way, self.options.records)
                 spent = cpu(way.pids) - before
                 self.say(f"consume {name}: {rate:,.0f}/s, {spent * 1e6 / self.options.records:.2f} us of processor time each")
                 best[name] = max(best.get(name, 0), rate)
         self.ratio("consumer drain, everything masked, beside the broker itself", best, "hub", ">= 0.9")
-        for name in self.ways:
-            if name.startswith("kroxylicious"):
-                self.ratio(f"consumer drain, {name}", best, name, "")
+        for name in list(self.ways)[2:]:
+            self.ratio(f"consumer drain, {name}", best, name, "")
 
     def groups(self):
         """Processor time of the hub's process for the first group that reads, and for others with an equal view."""
         self.fill()
         records = min(self.options.records, 50_000)
-        self.hub.restart()
+        hub = self.hubs["hub"]
+        hub.restart()
         spent = []
         for _ in range(4):
-            way = self.hub.way("partner-7.app")
+            way = hub.way("partner-7.app")
             before = cpu(way.pids)
             self.drain(way, records)
             spent.append((cpu(way.pids) - before) * 1e6 / records)
@@ -248,7 +252,7 @@ class Bench:
         found = {}
         for name, way in self.ways.items():
             producer = self.settings(way, acks="all", linger_ms=0).rename(self.folder / "producer.properties")
-            reads = self.hub.way("partner-6.app") if name == "hub" else way
+            reads = self.hubs[name].way("partner-6.app") if name in self.hubs else way
             consumer = self.settings(reads, auto_offset_reset="latest", fetch_min_bytes=1).rename(self.folder / "consumer.properties")
             told = self.tool(HERE / "Latency.java", way.topic, self.lines, rate, self.options.seconds, producer, consumer)
             found[name] = [float(value) / 1_000 for value in told.split()]
@@ -284,8 +288,9 @@ class Hub(clients.Hub):
         folder.mkdir()
         super().__init__(tradelane, folder)
         self.documents = documents
-        values = dict(folder=folder, http=self.http, port=self.port, bootstrap=bootstrap)
-        (folder / "hub.toml").write_text(HUB % values)
+        # None: it keeps the events itself.
+        values = dict(folder=folder, http=self.http, port=self.port, bootstrap=bootstrap, engine="kafka" if bootstrap else "embedded")
+        (folder / "hub.toml").write_text((HUB + (CLUSTER if bootstrap else "")) % values)
 
     def start(self):
         super().start()
