@@ -32,8 +32,6 @@ const RESERVED_SECONDS: i64 = 600;
 const IDS_AT_ONCE: usize = 500;
 /// The most errors that a job keeps.
 const MAX_ERRORS: usize = 100;
-const JOBS: &str = "capture-job";
-const IDS: &str = "epcis-id";
 
 /// What a capture job is at.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -245,7 +243,7 @@ impl Hub {
                 let (key, value) = (single.id.as_ref().map(|id| self.id_key(product, id)), value.clone());
                 async move {
                     let Some(key) = key else { return Ok(None) };
-                    self.inner().stores.state.put_if_absent(IDS, &key, value, until, now).await.map(Some)
+                    self.inner().stores.state.epcis_ids.put_if_absent(&key, value, until, now).await.map(Some)
                 }
             });
             let puts = try_join_all(puts).await?;
@@ -274,7 +272,8 @@ impl Hub {
         let keys: Vec<[u8; 32]> = kept.filter_map(|(_, s)| s.id.as_ref().map(|id| self.id_key(product, id))).collect();
         for part in keys.chunks(IDS_AT_ONCE) {
             let value = Bytes::copy_from_slice(capture);
-            let puts = part.iter().map(|key| self.inner().stores.state.put(IDS, key, value.clone(), Timestamp::MAX));
+            let puts =
+                part.iter().map(|key| self.inner().stores.state.epcis_ids.put(key, value.clone(), Timestamp::MAX));
             try_join_all(puts).await?;
         }
         Ok(())
@@ -288,15 +287,14 @@ impl Hub {
         let value = serde_json::to_vec(job).map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
         let key = job_key(caller, product, &job.id);
         let until = job.created_at.plus_seconds(JOB_SECONDS);
-        self.inner().stores.state.put(JOBS, key.as_bytes(), value.into(), until).await?;
-        Ok(())
+        self.inner().stores.state.capture_jobs.put(key.as_bytes(), value.into(), until).await
     }
 
     /// A job of the caller's organization.
     pub async fn capture_job(&self, caller: &Caller, product: &ProductId, id: &str) -> Result<Audited<CaptureJob>> {
         self.may_capture(caller, product)?;
         let key = job_key(caller, product, id);
-        let entry = self.inner().stores.state.get(JOBS, key.as_bytes(), self.now()).await?;
+        let entry = self.inner().stores.state.capture_jobs.get(key.as_bytes(), self.now()).await?;
         let job = read_job(&entry.ok_or_else(HubError::not_found)?.value)?;
         let mut leaf = hub_leaf(self.now(), caller, CAPTURE);
         leaf.product = Some(product.clone());
@@ -314,7 +312,8 @@ impl Hub {
         self.may_capture(caller, product)?;
         let prefix = job_key(caller, product, "");
         let after = job_key(caller, product, after.unwrap_or_default());
-        let listed = self.inner().stores.state.list(JOBS, after.as_bytes(), max.clamp(1, 1_000), self.now()).await?;
+        let listed =
+            self.inner().stores.state.capture_jobs.list(after.as_bytes(), max.clamp(1, 1_000), self.now()).await?;
         let own = listed.iter().take_while(|(key, _)| key.starts_with(prefix.as_bytes()));
         let jobs: Vec<CaptureJob> = own.map(|(_, entry)| read_job(&entry.value)).collect::<Result<_>>()?;
         let mut leaf = hub_leaf(self.now(), caller, CAPTURE);

@@ -13,14 +13,13 @@ use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tradelane_model::{Compression, Timestamp, codes};
 use tradelane_seal::{Dictionary, Located, MAX_DICTIONARY, Packing, ProductContext, SealError};
-use tradelane_storage::{KeyedState, Put};
+use tradelane_storage::Put;
 
 use crate::error::{HubError, Result};
 use crate::keyring::BatchKeys;
+use crate::state::Space;
 use crate::views::CompiledContract;
 
-/// Where dictionaries are kept.
-const SPACE: &str = "dictionary";
 /// The version of their stored form.
 const VERSION: u8 = 1;
 /// Enough to learn from: so many events, or so many bytes of at least [`FEWEST`] events.
@@ -134,18 +133,23 @@ struct Known {
 
 /// All dictionaries.
 pub(crate) struct Dictionaries {
-    state: Arc<dyn KeyedState>,
+    kept: Space,
     by_number: Cache<(ProductContext, u32), Arc<Dictionary>>,
     products: Mutex<HashMap<ProductContext, Known>>,
 }
 
 impl Dictionaries {
-    pub(crate) fn new(state: Arc<dyn KeyedState>) -> Self {
-        Self { state, by_number: Cache::new(1_000), products: Mutex::default() }
+    pub(crate) fn new(kept: Space) -> Self {
+        Self { kept, by_number: Cache::new(1_000), products: Mutex::default() }
     }
 
     fn products(&self) -> MutexGuard<'_, HashMap<ProductContext, Known>> {
         self.products.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are that this node compresses with.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.products().values().map(|known| known.by_contract.len() as u64).sum()
     }
 
     /// How a batch that this contract cuts for its product is to be packed.
@@ -178,7 +182,7 @@ impl Dictionaries {
     async fn load(&self, product: &ProductContext, now: Timestamp) -> Result<()> {
         let mut known = Known::default();
         for number in 1..=MAX_NUMBER {
-            let Some(entry) = self.state.get(SPACE, &place(product, number), now).await? else { break };
+            let Some(entry) = self.kept.get(&place(product, number), now).await? else { break };
             let (contract, dictionary) = read(number, &entry.value)?;
             known.highest = number;
             known.by_contract.insert(contract, self.keep(product, dictionary));
@@ -243,7 +247,7 @@ impl Dictionaries {
                 return Ok(());
             }
             let place = place(product, number);
-            let put = self.state.put_if_absent(SPACE, &place, value.clone(), Timestamp::MAX, now).await?;
+            let put = self.kept.put_if_absent(&place, value.clone(), Timestamp::MAX, now).await?;
             let stored = match put {
                 Put::Stored(_) => value.clone(),
                 Put::Exists(entry) => entry.value,
@@ -266,7 +270,7 @@ impl Dictionaries {
         // What a damaged record claims is not looked for.
         if number <= MAX_NUMBER
             && self.get(product, number).is_none()
-            && let Some(entry) = self.state.get(SPACE, &place(product, number), now).await?
+            && let Some(entry) = self.kept.get(&place(product, number), now).await?
         {
             let (_, dictionary) = read(number, &entry.value)?;
             self.keep(product, dictionary);

@@ -20,9 +20,6 @@ use crate::health::add;
 /// The longest identity of a person.
 const MAX_IDENTITY: usize = 1_024;
 
-/// The space of erasures that were begun.
-const PENDING: &str = "erasing";
-
 /// An erasure that was begun: whose product data, and the keyed tag of whom.
 #[derive(Serialize, Deserialize)]
 struct Pending {
@@ -86,19 +83,17 @@ impl Hub {
 
     async fn remember(&self, pending: &Pending) -> Result<()> {
         let value = serde_json::to_vec(pending).map_err(|error| HubError::of(codes::INTERNAL).because(error))?;
-        let state = &self.inner().stores.state;
-        state.put(PENDING, pending.tag.as_bytes(), Bytes::from(value), Timestamp::MAX).await?;
-        Ok(())
+        let erasing = &self.inner().stores.state.erasing;
+        erasing.put(pending.tag.as_bytes(), Bytes::from(value), Timestamp::MAX).await
     }
 
     async fn forget(&self, pending: &Pending) -> Result<()> {
-        self.inner().stores.state.delete(PENDING, pending.tag.as_bytes(), self.now()).await?;
-        Ok(())
+        self.inner().stores.state.erasing.delete(pending.tag.as_bytes(), self.now()).await
     }
 
     /// Finishes erasures that a crash interrupted; returns how many.
     pub(crate) async fn finish_erasures(&self, by: &PrincipalId) -> Result<usize> {
-        let pending = self.inner().stores.state.list(PENDING, &[], 1_000, self.now()).await?;
+        let pending = self.inner().stores.state.erasing.list(&[], 1_000, self.now()).await?;
         for (_, entry) in &pending {
             let damaged = || HubError::of(codes::STORAGE_CORRUPT).because("a pending erasure does not read");
             let pending: Pending = serde_json::from_slice(&entry.value).map_err(|_| damaged())?;

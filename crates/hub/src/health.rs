@@ -75,6 +75,8 @@ pub struct Stats {
     pub journal_entries: u64,
     /// Grants that may be used.
     pub live_grants: u64,
+    /// Dictionaries that this node compresses events with.
+    pub dictionaries: u64,
 }
 
 impl Hub {
@@ -98,6 +100,7 @@ impl Hub {
             counters: self.inner().counters.read(),
             audit_leaves: self.inner().audit.size(),
             journal_entries: model.seq,
+            dictionaries: self.inner().keyring.dictionaries.in_use(),
             live_grants: model.grants.values().filter(|grant| grant.is_live(now)).count() as u64,
         }
     }

@@ -15,10 +15,11 @@ use tradelane_seal::{
     SubjectTagger,
 };
 use tradelane_storage::key_store::SINGLETON;
-use tradelane_storage::{KeyRecord, KeyRef, KeyState, KeyStore, KeyedState, NewKey};
+use tradelane_storage::{KeyRecord, KeyRef, KeyState, KeyStore, NewKey};
 
 use crate::dictionaries::Dictionaries;
 use crate::error::{HubError, Result};
+use crate::state::Space;
 
 /// Uses of one log key before the next is drawn: a tenth of what AES-GCM bears with nonces that never repeat.
 const LOG_KEY_USES: u64 = 1 << 28;
@@ -37,11 +38,11 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    pub(crate) fn new(store: Arc<dyn KeyStore>, root: RootKey, state: Arc<dyn KeyedState>) -> Self {
+    pub(crate) fn new(store: Arc<dyn KeyStore>, root: RootKey, dictionaries: Space) -> Self {
         Self {
             store,
             root,
-            dictionaries: Arc::new(Dictionaries::new(state)),
+            dictionaries: Arc::new(Dictionaries::new(dictionaries)),
             by_tag: Cache::new(100_000),
             by_id: Cache::new(200_000),
             log_keys: Cache::new(10_000),

@@ -47,6 +47,7 @@ pub mod records;
 mod references;
 pub mod registry;
 pub mod retention;
+mod state;
 pub mod topics;
 mod views;
 
@@ -67,4 +68,5 @@ pub use records::{
     SealedRecords, StoredRecords, UnrecordedPage,
 };
 pub use registry::{NewSchema, SchemaRecord, SchemaSetting, SchemaSettings, SubjectQuery, WhichVersion};
+pub use state::Space;
 pub use topics::Topic;

@@ -18,7 +18,7 @@ use tradelane_model::journal::{Change, Entry};
 use tradelane_model::organization::{CredentialKind, PrincipalKind};
 use tradelane_model::{Model, OrgId, Organization, Principal, PrincipalId, ProductId, Role, Timestamp, codes};
 use tradelane_storage::sqlite::{LogOptions, SqliteControl, SqliteKeys, SqliteLog};
-use tradelane_storage::{EventLog, Journal, KeyStore, KeyedState, Put, StreamId};
+use tradelane_storage::{EventLog, Journal, KeyStore, Put, StreamId};
 
 use crate::authenticate::to_hex;
 use crate::authorize::Authority;
@@ -34,6 +34,7 @@ use crate::native::Meanings;
 use crate::publish::InFlight;
 use crate::publish::sealing::Cores;
 use crate::read::RenderCache;
+use crate::state::{Space, Spaces};
 use crate::topics::TopicIds;
 use crate::views::Views;
 
@@ -78,7 +79,7 @@ pub struct Opened {
 pub(crate) struct Stores {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) state: Arc<dyn KeyedState>,
+    pub(crate) state: Spaces,
 }
 
 pub(crate) struct Inner {
@@ -139,13 +140,13 @@ impl Hub {
             .map_err(|error| HubError::new(codes::KEYS_UNAVAILABLE, "The root key cannot be used.").because(error))?;
         let mut recovered = Vec::new();
         let (stores, key_store) = open_stores(&config, &root, &mut recovered).await?;
-        let keyring = Arc::new(Keyring::new(key_store, root, stores.state.clone()));
+        let keyring = Arc::new(Keyring::new(key_store, root, stores.state.dictionaries.clone()));
         let now = config.clock.now();
         let signing = |seed: SecretBytes<32>| SigningKey::from_seed(&seed);
         let signer = Signer::new(&config.origin, signing(keyring.named_secret("audit-signer", now).await?));
         let signer = signer.ok_or_else(|| HubError::new(codes::BAD_PARAMETER, "The audit log's name is no origin."))?;
         if config.postgres.is_some() {
-            claim_origin(&config, stores.state.as_ref(), now).await?;
+            claim_origin(&config, &stores.state.audit_origins, now).await?;
         }
         let audit_key = AtRest::new(&keyring.derive(&[b"at-rest", b"audit"]));
         let (audit, recovery) = AuditLog::open(&config.data.join("audit"), signer, audit_key)
@@ -307,7 +308,8 @@ async fn open_stores(
     recovered.push(control.recovery().to_string());
     let keys = SqliteKeys::open(&config.data.join("keys.db"), &keys_key)?;
     recovered.push(keys.recovery().to_string());
-    Ok((Stores { log: Arc::new(log), journal: control.clone(), state: control }, Arc::new(keys)))
+    let state = Spaces::new(control.clone());
+    Ok((Stores { log: Arc::new(log), journal: control, state }, Arc::new(keys)))
 }
 
 #[cfg(feature = "postgres")]
@@ -323,7 +325,8 @@ async fn open_postgres(
     recovered.push(control.recovery().to_string());
     let keys = PgKeys::open(url, keys_key).await?;
     recovered.push(keys.recovery().to_string());
-    Ok((Stores { log: Arc::new(log), journal: control.clone(), state: control }, Arc::new(keys)))
+    let state = Spaces::new(control.clone());
+    Ok((Stores { log: Arc::new(log), journal: control, state }, Arc::new(keys)))
 }
 
 #[cfg(not(feature = "postgres"))]
@@ -340,7 +343,7 @@ async fn open_postgres(
 
 /// Nodes that share a database each keep an audit log of their own. Two under one name would contradict each other, and
 /// to a partner that is what a forged log looks like.
-async fn claim_origin(config: &HubConfig, state: &dyn KeyedState, now: Timestamp) -> Result<()> {
+async fn claim_origin(config: &HubConfig, origins: &Space, now: Timestamp) -> Result<()> {
     let file = config.data.join("node.id");
     if !file.exists() {
         let id: [u8; 16] = random_array();
@@ -349,8 +352,7 @@ async fn claim_origin(config: &HubConfig, state: &dyn KeyedState, now: Timestamp
     let mut id = Vec::new();
     let read = std::fs::File::open(&file).and_then(|file| file.take(64).read_to_end(&mut id));
     read.map_err(|error| unusable(&file, error))?;
-    let claim =
-        state.put_if_absent("audit-origin", config.origin.as_bytes(), Bytes::from(id.clone()), Timestamp::MAX, now);
+    let claim = origins.put_if_absent(config.origin.as_bytes(), Bytes::from(id.clone()), Timestamp::MAX, now);
     match claim.await? {
         Put::Stored(_) => Ok(()),
         Put::Exists(entry) if *entry.value == *id => Ok(()),

@@ -23,8 +23,6 @@ use crate::publish::{Events, Refused};
 use crate::quarantine::shared::Shared;
 
 const SUFFIX: &str = "/quarantine";
-/// Where nodes in front of a cluster keep when a request that may be sent again first set something aside.
-const REQUESTS: &str = "quarantine-request";
 /// Seconds that an entry is kept: shorter than the month within which an erasure must be complete.
 pub(crate) const KEPT_SECONDS: i64 = 14 * 86_400;
 /// The most bytes of one entry's event that are kept, and of its reasons.
@@ -176,8 +174,8 @@ impl Hub {
     async fn first_aside(&self, dedup: &Dedup, time: Timestamp) -> Result<Timestamp> {
         let key = self.inner().dedup_key.mac_parts(&[b"quarantine\0", &dedup.key]);
         let value = Bytes::copy_from_slice(&time.0.to_be_bytes());
-        let state = &self.inner().stores.state;
-        match state.put_if_absent(REQUESTS, &key, value, dedup.expires, self.now()).await? {
+        let requests = &self.inner().stores.state.quarantine_requests;
+        match requests.put_if_absent(&key, value, dedup.expires, self.now()).await? {
             Put::Stored(_) => Ok(time),
             Put::Exists(entry) => {
                 let first = entry.value.as_ref().try_into().map(i64::from_be_bytes);
@@ -200,8 +198,8 @@ impl Hub {
         let key = format!("{product}/{partition}/{record}");
         let now = self.now();
         let until = now.plus_seconds(WITHHELD_SECONDS);
-        let state = &self.inner().stores.state;
-        let first = state.put_if_absent("withheld", key.as_bytes(), Bytes::new(), until, now).await;
+        let withheld = &self.inner().stores.state.withheld;
+        let first = withheld.put_if_absent(key.as_bytes(), Bytes::new(), until, now).await;
         if !matches!(first, Ok(tradelane_storage::Put::Stored(_))) {
             return;
         }
@@ -243,7 +241,7 @@ impl Hub {
     fn shared_quarantine(&self, product: &ProductId) -> Result<Shared<'_>> {
         let number = self.model().number_of(product).ok_or_else(HubError::not_found)?;
         let prefix = [product.as_str().as_bytes(), b"\0", &number.to_be_bytes()].concat();
-        Ok(Shared { state: self.inner().stores.state.as_ref(), prefix, key: self.quarantine_key(product) })
+        Ok(Shared { space: &self.inner().stores.state.quarantine, prefix, key: self.quarantine_key(product) })
     }
 
     async fn quarantined_here(&self, product: &ProductId, from: u64, max: usize) -> Result<Vec<QuarantinedEvent>> {

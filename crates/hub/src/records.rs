@@ -2,13 +2,12 @@
 //! checked, sealed and stored whole or not at all, and a page leaves only through a reader's view, with a leaf on record.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use tradelane_model::{ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::Action;
 use tradelane_records::{Batch, BatchBuilder, BatchError, BatchHead, Compression, Decompressor, Limits, Record};
-use tradelane_storage::{Dedup, KeyedState, StorageError};
+use tradelane_storage::{Dedup, StorageError};
 
 use crate::Hub;
 use crate::audit_trail::{PUBLISH, hub_leaf};
@@ -148,11 +147,6 @@ impl Hub {
         }
         let live = model.credentials.get(&caller.credential).is_some_and(|credential| credential.is_live(now));
         if live && model.active_principal(&caller.principal.id).is_some() { Ok(()) } else { Err(ended()) }
-    }
-
-    /// Small state that a listener keeps durably, such as the offsets of consumer groups.
-    pub fn state(&self) -> Arc<dyn KeyedState> {
-        self.inner().stores.state.clone()
     }
 
     /// Publishes a batch of records.

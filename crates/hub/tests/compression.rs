@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use support::{World, config, product};
-use tradelane_hub::{Caller, Hub, Presented, PublishRecords, Reader, SealOutcome};
+use support::{World, config, keyed_state, product};
+use tradelane_hub::{Caller, Clock as _, Hub, Presented, PublishRecords, Reader, SealOutcome};
 use tradelane_records::{Batch, BatchBuilder, BatchHead, HeaderSource, Limits};
 
 pub(crate) const COMPRESSION: &str = "compression: dictionary";
@@ -60,12 +60,10 @@ pub(crate) async fn shown(hub: &Hub, reader: &Reader, batch: &Bytes) -> Vec<Stri
     values
 }
 
-pub(crate) async fn until_learned(hub: &Hub, dictionaries: usize) {
-    while hub.state().list("dictionary", b"", 100, hub.now()).await.unwrap().len() < dictionaries {
+pub(crate) async fn until_learned(hub: &Hub) {
+    while hub.stats().dictionaries == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // It is in use a moment after it is stored.
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 #[tokio::test]
@@ -77,9 +75,9 @@ async fn a_product_learns_a_dictionary_from_its_events_and_everybody_reads_the_s
     world.publish(&lines(5..10)).await.unwrap();
     let by_itself = sealed(&world.hub, &world.publisher, 0..50).await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
-    assert!(world.hub.state().list("dictionary", b"", 1, world.hub.now()).await.unwrap().is_empty());
+    assert_eq!(world.hub.stats().dictionaries, 0);
     world.publish(&lines(10..1_010)).await.unwrap();
-    until_learned(&world.hub, 1).await;
+    until_learned(&world.hub).await;
     world.publish(&lines(1_010..1_020)).await.unwrap();
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..50).await;
     compress(&world.hub, &world.owner, "discoverable: true").await;
@@ -108,20 +106,20 @@ async fn a_dictionary_is_there_after_a_restart_and_holds_nothing_that_is_classif
     let world = World::new().await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
     world.publish(&lines(0..1_000)).await.unwrap();
-    until_learned(&world.hub, 1).await;
+    until_learned(&world.hub).await;
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..50).await;
-    let (_, entry) = world.hub.state().list("dictionary", b"", 1, world.hub.now()).await.unwrap().remove(0);
+    let World { hub, dir, clock, owner_key, publisher_key, .. } = world;
+    drop(hub);
+    let (_, entry) = keyed_state(&dir).await.list("dictionary", b"", 1, clock.now()).await.unwrap().remove(0);
     let has = |word: &str| entry.value.windows(word.len()).any(|window| window == word.as_bytes());
     assert!(has("order-of-the-day"));
     assert!(!has("example.org") && !has("Ann"), "classified values are in it");
-    let files = [world.dir.path().join("data/control.db"), world.dir.path().join("data/control.db-wal")];
+    let files = ["data/control.db", "data/control.db-wal"].map(|file| dir.path().join(file));
     for file in files {
         let stored = std::fs::read(file).unwrap_or_default();
         assert!(!stored.windows(12).any(|window| window == b"order-of-the"), "it is encrypted at rest");
     }
 
-    let World { hub, dir, clock, owner_key, publisher_key, .. } = world;
-    drop(hub);
     let hub = loop {
         // The last tasks of the one before give its files up.
         match Hub::open(config(&dir, &clock)).await {
@@ -143,13 +141,15 @@ async fn what_needs_a_dictionary_that_is_gone_is_withheld_and_the_rest_is_shown(
     let plain = sealed(&world.hub, &world.publisher, 0..5).await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
     world.publish(&lines(0..1_000)).await.unwrap();
-    until_learned(&world.hub, 1).await;
+    until_learned(&world.hub).await;
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..5).await;
-    let (key, _) = world.hub.state().list("dictionary", b"", 1, world.hub.now()).await.unwrap().remove(0);
-    assert!(world.hub.state().delete("dictionary", &key, world.hub.now()).await.unwrap());
 
     let World { hub, dir, clock, owner_key, .. } = world;
     drop(hub);
+    let state = keyed_state(&dir).await;
+    let (key, _) = state.list("dictionary", b"", 1, clock.now()).await.unwrap().remove(0);
+    assert!(state.delete("dictionary", &key, clock.now()).await.unwrap());
+    drop(state);
     let hub = loop {
         match Hub::open(config(&dir, &clock)).await {
             Ok((hub, _)) => break hub,
@@ -167,7 +167,7 @@ async fn an_erased_person_is_gone_from_compressed_events() {
     let world = World::new().await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
     world.publish(&lines(0..1_000)).await.unwrap();
-    until_learned(&world.hub, 1).await;
+    until_learned(&world.hub).await;
     let batch = sealed(&world.hub, &world.publisher, 0..3).await;
     let reader = world.hub.reader(&world.owner, &product(), None).await.unwrap();
     assert!(shown(&world.hub, &reader, &batch).await[1].contains("ann1@example.org"));

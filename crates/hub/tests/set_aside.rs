@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use support::{World, product};
+use support::{World, keyed_state, product};
 use tokio::task::AbortHandle;
 use tradelane_hub::publish::{Body, Publish, Published};
 use tradelane_hub::quarantine::QuarantinedEvent;
-use tradelane_hub::{BatchNumbers, Caller, ClusterError, ClusterLog, Committed, Hub, Result};
+use tradelane_hub::{BatchNumbers, Caller, Clock as _, ClusterError, ClusterLog, Committed, Hub, Result};
 use tradelane_keys::RootKey;
 use tradelane_storage::sqlite::{LogOptions, SqliteLog};
-use tradelane_storage::{Bounds, EventLog, StreamId};
+use tradelane_storage::{Bounds, Entry, EventLog, StreamId};
 
 /// Lines of which all but every tenth break the contract.
 fn lines(events: usize, all_bad: bool) -> Body {
@@ -155,4 +155,14 @@ async fn what_a_request_that_ended_after_it_was_stored_had_to_set_aside_is_set_a
     let event = |entry: &QuarantinedEvent| STANDARD.decode(entry.event.as_ref().unwrap()).unwrap();
     assert_eq!(event(&kept[0]), br#"{"id":"1","sku":"A","qty":0}"#);
     assert_eq!(event(&kept[1_799]), br#"{"id":"1999","sku":"A","qty":0}"#);
+
+    let World { hub, dir, clock, .. } = world;
+    drop(hub);
+    let state = keyed_state(&dir).await;
+    let kept = state.list("quarantine", b"", 100, clock.now()).await.unwrap();
+    assert_eq!(kept.len(), 3, "in the state that nodes share, not in a file of this one");
+    for word in [b"acme-orders".as_slice(), b"qty", STANDARD.encode(br#"{"id":"1999","#).as_bytes()] {
+        let lies_open = |(_, entry): &(_, Entry)| entry.value.windows(word.len()).any(|part| part == word);
+        assert!(!kept.iter().any(lies_open), "and for nobody to read there");
+    }
 }

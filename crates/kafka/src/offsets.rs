@@ -4,17 +4,13 @@
 //! another. Byte by byte: docs/formats/kafka-offsets.md. It knows nothing of members and generations.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes};
 use tradelane_groups::{CommittedOffset, GroupMark, OffsetStore, StoreError, StoredGroup, StoredOffset};
-use tradelane_hub::Hub;
+use tradelane_hub::{Hub, HubError, Space};
 use tradelane_model::Timestamp;
-use tradelane_storage::KeyedState;
 
-const OFFSETS: &str = "kafka-offsets";
-const MARKS: &str = "kafka-groups";
 /// The format's version, the first byte of every value.
 const VERSION: u8 = 1;
 /// Entries of one listing. Offsets are large values, marks small ones.
@@ -23,7 +19,8 @@ const PAGE_OF_MARKS: usize = 1_000;
 
 /// The store.
 pub(crate) struct KeptOffsets {
-    state: Arc<dyn KeyedState>,
+    offsets: Space,
+    marks: Space,
     /// Tells the time.
     hub: Hub,
 }
@@ -32,30 +29,30 @@ type Partitions = BTreeMap<(String, i32), CommittedOffset>;
 
 impl KeptOffsets {
     pub(crate) fn new(hub: Hub) -> Self {
-        Self { state: hub.state(), hub }
+        Self { offsets: hub.kafka_offsets(), marks: hub.kafka_groups(), hub }
     }
 
     async fn offsets(&self, scope: &str, group: &str) -> Result<Partitions, StoreError> {
-        let entry = self.state.get(OFFSETS, &key(scope, group), self.hub.now()).await.map_err(failed)?;
+        let entry = self.offsets.get(&key(scope, group), self.hub.now()).await.map_err(failed)?;
         entry.map_or_else(|| Ok(Partitions::new()), |entry| read_offsets(entry.value).ok_or_else(corrupt))
     }
 
     async fn put(&self, scope: &str, group: &str, offsets: &Partitions) -> Result<(), StoreError> {
         let value = write_offsets(offsets);
-        self.state.put(OFFSETS, &key(scope, group), value, Timestamp::MAX).await.map(drop).map_err(failed)
+        self.offsets.put(&key(scope, group), value, Timestamp::MAX).await.map_err(failed)
     }
 
     /// Calls `each` for every group of a space whose key begins with `prefix`.
     async fn walk(
         &self,
-        space: &str,
+        space: &Space,
         page: usize,
         prefix: &[u8],
         mut each: impl FnMut(&str, &str, &Bytes) + Send,
     ) -> Result<(), StoreError> {
         let mut after = prefix.to_vec();
         loop {
-            let entries = self.state.list(space, &after, page, self.hub.now()).await.map_err(failed)?;
+            let entries = space.list(&after, page, self.hub.now()).await.map_err(failed)?;
             let count = entries.len();
             for (key, entry) in entries {
                 if !key.starts_with(prefix) {
@@ -76,11 +73,11 @@ impl KeptOffsets {
 impl OffsetStore for KeptOffsets {
     async fn scopes(&self) -> Result<Vec<String>, StoreError> {
         let mut scopes = std::collections::BTreeSet::new();
-        self.walk(MARKS, PAGE_OF_MARKS, &[], |scope, _, _| {
+        self.walk(&self.marks, PAGE_OF_MARKS, &[], |scope, _, _| {
             scopes.insert(scope.to_owned());
         })
         .await?;
-        self.walk(OFFSETS, PAGE_OF_OFFSETS, &[], |scope, _, _| {
+        self.walk(&self.offsets, PAGE_OF_OFFSETS, &[], |scope, _, _| {
             scopes.insert(scope.to_owned());
         })
         .await?;
@@ -91,10 +88,10 @@ impl OffsetStore for KeptOffsets {
         let prefix = key(scope, "");
         let mut groups = BTreeMap::new();
         let offsets = |_: &str, group: &str, _: &Bytes| drop(groups.insert(group.to_owned(), None));
-        self.walk(OFFSETS, PAGE_OF_OFFSETS, &prefix, offsets).await?;
+        self.walk(&self.offsets, PAGE_OF_OFFSETS, &prefix, offsets).await?;
         let marks =
             |_: &str, group: &str, value: &Bytes| drop(groups.insert(group.to_owned(), read_mark(value.clone())));
-        self.walk(MARKS, PAGE_OF_MARKS, &prefix, marks).await?;
+        self.walk(&self.marks, PAGE_OF_MARKS, &prefix, marks).await?;
         Ok(groups.into_iter().map(|(group, mark)| StoredGroup { group, mark }).collect())
     }
 
@@ -112,7 +109,7 @@ impl OffsetStore for KeptOffsets {
 
     async fn mark(&self, scope: &str, group: &str, mark: &GroupMark) -> Result<(), StoreError> {
         let value = write_mark(mark);
-        self.state.put(MARKS, &key(scope, group), value, Timestamp::MAX).await.map(drop).map_err(failed)
+        self.marks.put(&key(scope, group), value, Timestamp::MAX).await.map_err(failed)
     }
 
     async fn delete_offsets(&self, scope: &str, group: &str, partitions: &[(String, i32)]) -> Result<(), StoreError> {
@@ -127,8 +124,8 @@ impl OffsetStore for KeptOffsets {
         let key = key(scope, group);
         let now = self.hub.now();
         // The mark goes last: as long as it is there, the group is found and can be deleted again.
-        self.state.delete(OFFSETS, &key, now).await.map_err(failed)?;
-        self.state.delete(MARKS, &key, now).await.map(drop).map_err(failed)
+        self.offsets.delete(&key, now).await.map_err(failed)?;
+        self.marks.delete(&key, now).await.map_err(failed)
     }
 }
 
@@ -217,7 +214,7 @@ fn get_text(value: &mut Bytes) -> Option<String> {
     String::from_utf8(value.split_to(length).to_vec()).ok()
 }
 
-fn failed(error: tradelane_storage::StorageError) -> StoreError {
+fn failed(error: HubError) -> StoreError {
     StoreError(Box::new(error))
 }
 

@@ -73,6 +73,7 @@ fn hub_metrics(ask: &PublicAsk) -> String {
         ("audit_leaves", stats.audit_leaves),
         ("journal_entries", stats.journal_entries),
         ("live_grants", stats.live_grants),
+        ("dictionaries", stats.dictionaries),
     ];
     for (name, value) in gauges {
         let _ = writeln!(page, "# TYPE tradelane_{name} gauge\ntradelane_{name} {value}");

@@ -17,8 +17,6 @@ use crate::Hub;
 use crate::error::{HubError, Result};
 use crate::publish::{SealedBatch, Stored};
 
-/// Where it is kept what became of requests with a key.
-const SPACE: &str = "cluster-publish";
 /// How often it is looked again what became of one that somebody else works on.
 const LOOKS: usize = 3;
 
@@ -55,7 +53,7 @@ impl Hub {
             return Ok(Stored { partition: stream.partition, base_offset: offset, duplicate: false });
         };
         for _ in 0..LOOKS {
-            let found = self.inner().stores.state.get(SPACE, &dedup.key, now).await?;
+            let found = self.inner().stores.state.cluster_publishing.get(&dedup.key, now).await?;
             let stored = match found {
                 Some(entry) => sending.again(&stream, &dedup, &entry.value).await?,
                 None => sending.first(&stream, &dedup, now).await?,
@@ -96,8 +94,8 @@ impl Sending<'_> {
     async fn first(&mut self, stream: &StreamId, dedup: &Dedup, now: Timestamp) -> Result<Option<Stored>> {
         let numbers = self.cluster.number(stream).await?;
         let kept = Kept { body: dedup.body, partition: stream.partition, count: self.count, numbers, offset: None };
-        let state = &self.hub.inner().stores.state;
-        let put = state.put_if_absent(SPACE, &dedup.key, encoded(&kept)?, dedup.expires, now).await?;
+        let requests = &self.hub.inner().stores.state.cluster_publishing;
+        let put = requests.put_if_absent(&dedup.key, encoded(&kept)?, dedup.expires, now).await?;
         if let Put::Exists(_) = put {
             self.cluster.settle(stream, numbers, 0);
             return Ok(None);
@@ -139,9 +137,8 @@ impl Sending<'_> {
     }
 
     async fn done(&self, dedup: &Dedup, kept: Kept) -> Result<()> {
-        let state = &self.hub.inner().stores.state;
-        state.put(SPACE, &dedup.key, encoded(&kept)?, dedup.expires).await?;
-        Ok(())
+        let requests = &self.hub.inner().stores.state.cluster_publishing;
+        requests.put(&dedup.key, encoded(&kept)?, dedup.expires).await
     }
 }
 

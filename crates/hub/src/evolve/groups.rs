@@ -16,9 +16,6 @@ use crate::Hub;
 use crate::doorway::Caller;
 use crate::error::Result;
 
-/// Where they are noted: `product NUL number NUL organization NUL group`, and when. A product that is made anew has another
-/// number: who owns it then hears nothing of who read the one before.
-const SPACE: &str = "kafka-readers";
 /// The version of a note.
 const VERSION: u8 = 1;
 /// A group is not noted again within that time, in seconds.
@@ -84,13 +81,14 @@ impl Hub {
         let Some(prefix) = self.readers_of(product) else { return };
         let key = format!("{prefix}{consumer}\0{group}");
         let value: Vec<u8> = [VERSION].into_iter().chain(now.0.to_be_bytes()).collect();
-        let put = self.inner().stores.state.put(SPACE, key.as_bytes(), value.into(), now.plus_seconds(LATELY));
+        let put = self.inner().stores.state.kafka_readers.put(key.as_bytes(), value.into(), now.plus_seconds(LATELY));
         if put.await.is_err() {
             self.inner().noted.forget(product, consumer, group);
         }
     }
 
-    /// What the notes on a product begin with.
+    /// What the keys of notes on a product begin with, before `organization NUL group`. A product that is made anew has another
+    /// number: who owns it then hears nothing of who read the one before.
     fn readers_of(&self, product: &ProductId) -> Option<String> {
         Some(format!("{product}\0{}\0", self.model().number_of(product)?))
     }
@@ -104,7 +102,7 @@ impl Hub {
         let Some(prefix) = self.readers_of(product).map(String::into_bytes) else { return Ok(HashMap::new()) };
         let (mut after, mut groups, mut told) = (prefix.clone(), HashMap::<OrgId, Vec<GroupImpact>>::new(), 0);
         loop {
-            let entries = self.inner().stores.state.list(SPACE, &after, PAGE, now).await?;
+            let entries = self.inner().stores.state.kafka_readers.list(&after, PAGE, now).await?;
             let is_last = entries.len() < PAGE;
             for (key, entry) in entries {
                 let Some(rest) = key.strip_prefix(&*prefix).filter(|_| told < MAX_TOLD) else {

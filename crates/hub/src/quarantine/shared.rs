@@ -3,13 +3,12 @@
 
 use tradelane_keys::AtRest;
 use tradelane_model::{Timestamp, codes};
-use tradelane_storage::{KeyedState, Put};
+use tradelane_storage::Put;
 
 use super::{Bundle, KEPT_SECONDS, MAX_TOGETHER, QuarantinedEvent};
 use crate::error::{HubError, Result};
+use crate::state::Space;
 
-/// Where bundles are: under the product, a NUL, its number, and the place of the first entry, both u64.
-const SPACE: &str = "quarantine";
 /// A bundle has that many places, from a multiple of it on, however few entries are in it: no two have one in common.
 const PLACES: u64 = MAX_TOGETHER as u64;
 /// How many steps are taken for a free place. The last one leads 12 days on, within the time that entries are kept.
@@ -19,8 +18,8 @@ const PAGE: usize = 8;
 
 /// The quarantine of one product.
 pub(super) struct Shared<'a> {
-    pub(super) state: &'a dyn KeyedState,
-    /// What the keys of its bundles begin with.
+    pub(super) space: &'a Space,
+    /// What the keys of its bundles begin with, before the place of the first entry (u64): the product, a NUL, its number.
     pub(super) prefix: Vec<u8>,
     pub(super) key: AtRest,
 }
@@ -37,7 +36,7 @@ impl Shared<'_> {
             let place = at.saturating_mul(PLACES);
             let key = self.key_of(place);
             let sealed = self.key.seal_blob(&key, &plain).into();
-            match self.state.put_if_absent(SPACE, &key, sealed, expires, now).await? {
+            match self.space.put_if_absent(&key, sealed, expires, now).await? {
                 Put::Stored(_) => return Ok(()),
                 Put::Exists(entry) if bundle.id.is_some() => {
                     if Bundle::open(&self.key, &key, &entry.value, place)?.id == bundle.id {
@@ -60,7 +59,7 @@ impl Shared<'_> {
         };
         let mut entries = Vec::new();
         loop {
-            let page = self.state.list(SPACE, &after, PAGE, now).await?;
+            let page = self.space.list(&after, PAGE, now).await?;
             let is_last = page.len() < PAGE;
             for (key, kept) in page {
                 let place = key.strip_prefix(&*self.prefix).and_then(|place| place.try_into().ok());
@@ -85,18 +84,21 @@ impl Shared<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use futures_util::future::join_all;
     use tradelane_keys::SecretBytes;
     use tradelane_storage::sqlite::SqliteControl;
 
     use super::*;
+    use crate::state::Spaces;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
     const PREFIX: &[u8] = b"orders\0\0\0\0\0\0\0\0\x07";
 
     /// The state of all nodes.
     struct State {
-        kept: SqliteControl,
+        spaces: Spaces,
         _folder: tempfile::TempDir,
     }
 
@@ -104,12 +106,17 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("control.db");
-            Self { kept: SqliteControl::open(&path, &SecretBytes::new([1; 32])).unwrap(), _folder: folder }
+            let control = SqliteControl::open(&path, &SecretBytes::new([1; 32])).unwrap();
+            Self { spaces: Spaces::new(Arc::new(control)), _folder: folder }
         }
 
         /// As one node has it.
         fn node(&self) -> Shared<'_> {
-            Shared { state: &self.kept, prefix: PREFIX.to_vec(), key: AtRest::new(&SecretBytes::new([2; 32])) }
+            Shared {
+                space: &self.spaces.quarantine,
+                prefix: PREFIX.to_vec(),
+                key: AtRest::new(&SecretBytes::new([2; 32])),
+            }
         }
     }
 
@@ -210,7 +217,7 @@ mod tests {
         let plain = serde_json::to_vec(&bundle(None, &["old"]).entries[0]).unwrap();
         let key = node.key_of(old);
         let sealed = node.key.seal_blob(&key, &plain).into();
-        state.kept.put_if_absent(SPACE, &key, sealed, Timestamp::MAX, NOW).await.unwrap();
+        node.space.put_if_absent(&key, sealed, Timestamp::MAX, NOW).await.unwrap();
         node.put(&bundle(None, &["a", "b", "c"]), (NOW, 0), NOW).await.unwrap();
         for nth in 1..2 * PAGE as u64 {
             node.put(&bundle(None, &["d"]), (NOW, nth), NOW).await.unwrap();

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use tradelane_hub::publish::{Body, Publish};
 use tradelane_hub::{Caller, Clock, ClusterLog, From, Hub, HubConfig, NewCredential, Presented, ReadLimits};
+use tradelane_keys::RootKey;
 use tradelane_model::organization::CredentialKind;
 use tradelane_model::{ProductId, Timestamp};
+use tradelane_storage::KeyedState;
+use tradelane_storage::sqlite::SqliteControl;
 
 /// A clock that the test moves.
 pub struct TestClock(AtomicI64);
@@ -234,6 +237,23 @@ pub fn config(dir: &tempfile::TempDir, clock: &Arc<TestClock>) -> HubConfig {
         clock_tolerance: 5,
         render_cache: 8 << 20,
         postgres: std::fs::read_to_string(dir.path().join(DATABASE)).ok(),
+    }
+}
+
+/// The small state of a hub that is closed, as it is stored.
+pub async fn keyed_state(dir: &tempfile::TempDir) -> Arc<dyn KeyedState> {
+    let (root, _) = RootKey::load_or_create(&dir.path().join("root.key")).unwrap();
+    let key = root.derive(&[b"at-rest", b"control"]);
+    #[cfg(feature = "postgres")]
+    if let Ok(url) = std::fs::read_to_string(dir.path().join(DATABASE)) {
+        return Arc::new(tradelane_storage::postgres::PgControl::open(&url, &key).await.unwrap());
+    }
+    loop {
+        // The last tasks of the hub give its files up.
+        match SqliteControl::open(&dir.path().join("data/control.db"), &key) {
+            Ok(control) => return Arc::new(control),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
 }
 

@@ -204,10 +204,6 @@ async fn what_is_set_aside_is_where_all_nodes_find_it(world: &World) {
     {
         assert_eq!(of(&quarantine(from, max).await), of(&all[places]));
     }
-    // In the state that nodes share, not in a file of this one, and for nobody to read there.
-    let kept = world.hub.state().list("quarantine", b"", 10, world.hub.now()).await.unwrap();
-    assert_eq!(kept.len(), 1, "what belongs together is one entry");
-    assert!(kept.iter().all(|(_, entry)| !entry.value.windows(4).any(|part| part == b"bad-")));
     assert!(world.hub.quarantine(&caller(world, "near.app"), &product, 0, 10).await.is_err());
 }
 
