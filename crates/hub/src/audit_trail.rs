@@ -23,6 +23,7 @@ pub(crate) const QUARANTINE: Word = Word::literal("quarantine.read");
 pub(crate) const CAPTURE: Word = Word::literal("capture");
 pub(crate) const TRAIL: Word = Word::literal("audit.read");
 pub(crate) const RETAIN: Word = Word::literal("retention");
+pub(crate) const RETAIN_QUARANTINE: Word = Word::literal("quarantine.retention");
 pub(crate) const COMPACT: Word = Word::literal("compaction");
 pub(crate) const SCHEMA: Word = Word::literal("schema.read");
 pub(crate) const REFUSE: Word = Word::literal("refuse");

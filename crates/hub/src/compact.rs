@@ -81,29 +81,30 @@ impl Hub {
         }
         let mut round = Round {
             hub: self,
+            product,
             stream: &stream,
             last: &last,
             tombstones: now.plus_seconds(-COMPACTION_LAG - TOMBSTONE_RETENTION),
             run: None,
             rewrites: Vec::new(),
             bytes: 0,
+            removes: 0,
             stayed: 0,
             gone: 0,
         };
-        if !round.all(start).await? {
-            // Retention was quicker. The next round begins where it ended.
-            return Ok(0);
-        }
+        let is_whole = round.all(start).await;
         let (stayed, gone) = (round.stayed, round.gone);
-        let done = Cleaned { until: last.until, events: stayed };
-        self.inner().cleaned.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), done);
+        // If retention was quicker, the next round begins where it ended.
+        if let Ok(true) = is_whole {
+            let done = Cleaned { until: last.until, events: stayed };
+            self.inner().cleaned.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), done);
+        }
         if gone > 0 {
             self.inner().rendered.clear();
-            self.record_compaction(product, start..last.until, gone).await?;
             // Nothing more to remove: but the room that was won goes back to the file system.
             log.truncate_before(&stream, Truncate::Offset(start)).await?;
         }
-        Ok(gone)
+        is_whole.map(|_| gone)
     }
 
     fn cleaned(&self, stream: &StreamId) -> Option<Cleaned> {
@@ -134,12 +135,12 @@ impl Hub {
         Ok(last)
     }
 
-    async fn record_compaction(&self, product: &ProductId, offsets: Range<u64>, gone: u64) -> Result<()> {
-        let Some(owner) = self.owner_of(product) else { return Ok(()) };
+    async fn record_compaction(&self, product: &ProductId, offsets: Range<u64>, removes: u64) -> Result<()> {
+        let Some(owner) = self.owner_of(product) else { return Err(HubError::not_found()) };
         let mut leaf = Leaf::new(self.now(), owner, COMPACT, Outcome::Allowed);
         leaf.product = Some(product.clone());
         leaf.offsets = Some((offsets.start, offsets.end.saturating_sub(1)));
-        leaf.count = gone;
+        leaf.count = removes;
         self.record(leaf).await.map(drop)
     }
 }
@@ -168,6 +169,8 @@ impl LastOfKeys {
 struct Run {
     offsets: Range<u64>,
     timestamp: Timestamp,
+    /// Events that are in them yet.
+    removes: u64,
     /// It is one batch that was empty before, and nothing is won by writing it again.
     is_as_it_was: bool,
 }
@@ -175,13 +178,16 @@ struct Run {
 /// One round over a stream.
 struct Round<'a> {
     hub: &'a Hub,
+    product: &'a ProductId,
     stream: &'a StreamId,
     last: &'a LastOfKeys,
     /// Records without a value that are older than this go.
     tombstones: Timestamp,
     run: Option<Run>,
+    /// What is to be written, its bytes, and how many events that removes.
     rewrites: Vec<Rewrite>,
     bytes: usize,
+    removes: u64,
     stayed: u64,
     gone: u64,
 }
@@ -219,9 +225,8 @@ impl Round<'_> {
             !is_over && !self.last.supersedes(key, offset)
         };
         let kept: Vec<&Record<'_>> = records.iter().filter(stays).collect();
-        let gone = records.len() - kept.len();
+        let gone = (records.len() - kept.len()) as u64;
         self.stayed += kept.len() as u64;
-        self.gone += gone as u64;
         let (start, end) = (stored.base_offset, stored.end_offset());
         if self.run.as_ref().is_some_and(|run| end - run.offsets.start > u64::from(MAX_COUNT)) {
             self.end_run()?;
@@ -230,8 +235,10 @@ impl Round<'_> {
             let run = self.run.get_or_insert(Run {
                 offsets: start..start,
                 timestamp: stored.timestamp,
+                removes: 0,
                 is_as_it_was: gone == 0,
             });
+            run.removes += gone;
             run.is_as_it_was &= run.offsets.is_empty();
             (run.offsets.end, run.timestamp) = (end, stored.timestamp);
             return Ok(());
@@ -239,6 +246,7 @@ impl Round<'_> {
         match self.run.take() {
             None if gone == 0 => Ok(()),
             run => {
+                self.removes += gone + run.as_ref().map_or(0, |run| run.removes);
                 let first = run.map_or(start, |run| run.offsets.start);
                 let head = BatchHead { base_offset: 0, ..BatchHead::of(&batch::parse(&stored.payload)?) };
                 self.put(first..end, stored.timestamp, &head, start - first, &kept)
@@ -250,6 +258,7 @@ impl Round<'_> {
     fn end_run(&mut self) -> Result<()> {
         match self.run.take() {
             Some(run) if !run.is_as_it_was => {
+                self.removes += run.removes;
                 let head = BatchHead { empty_max_timestamp: run.timestamp.millis(), ..batch::head(0, run.timestamp) };
                 self.put(run.offsets, run.timestamp, &head, 0, &[])
             }
@@ -281,12 +290,16 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// One transaction. It is on record before: where that cannot be, the round ends.
     async fn write(&mut self) -> Result<bool> {
         self.bytes = 0;
-        let rewrites = std::mem::take(&mut self.rewrites);
-        if rewrites.is_empty() {
-            return Ok(true);
+        let (rewrites, removes) = (std::mem::take(&mut self.rewrites), std::mem::take(&mut self.removes));
+        let (Some(first), Some(last)) = (rewrites.first(), rewrites.last()) else { return Ok(true) };
+        if removes > 0 {
+            self.hub.record_compaction(self.product, first.offsets.start..last.offsets.end, removes).await?;
         }
-        Ok(self.hub.inner().stores.log.rewrite(self.stream, rewrites).await?)
+        let is_written = self.hub.inner().stores.log.rewrite(self.stream, rewrites).await?;
+        self.gone += if is_written { removes } else { 0 };
+        Ok(is_written)
     }
 }

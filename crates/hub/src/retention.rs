@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tradelane_audit::{Leaf, Outcome};
-use tradelane_model::ProductId;
-use tradelane_storage::{StreamId, Truncate};
+use tradelane_model::{ProductId, Timestamp};
+use tradelane_storage::{Bounds, StreamId, Truncate};
 
 use crate::Hub;
-use crate::audit_trail::RETAIN;
+use crate::audit_trail::{RETAIN, RETAIN_QUARANTINE};
 use crate::error::Result;
 use crate::quarantine;
 
@@ -26,25 +26,31 @@ pub struct Retained {
 
 impl Hub {
     /// Removes what is older than its contract's retention, what later events of its key supersede, and state that expired.
+    /// What goes is on record before it does: where that cannot be, it stays.
     pub async fn retain(&self) -> Result<Retained> {
         let (model, now) = (self.model(), self.now());
         let stores = &self.inner().stores;
         let mut done = Retained::default();
-        for (stream, _) in stores.log.streams().await? {
+        for (stream, bounds) in stores.log.streams().await? {
             let (product, is_quarantine) = quarantine::product_of(&stream);
-            let seconds = match product.parse::<ProductId>().ok().and_then(|id| model.contract_of(&id).cloned()) {
-                None => {
-                    done.batches += u64::from(stores.log.delete_stream(&stream).await?);
-                    continue;
-                }
-                Some(_) if is_quarantine => Some(quarantine::KEPT_SECONDS),
-                Some(contract) => contract.current().retention,
+            let product = product.parse::<ProductId>().ok().and_then(|id| model.products.get(&id));
+            let Some((product, contract)) = product.zip(product.and_then(|known| model.contract_of(&known.id))) else {
+                done.batches += u64::from(stores.log.delete_stream(&stream).await?);
+                continue;
             };
-            let Some(seconds) = seconds else { continue };
-            let truncated = stores.log.truncate_before(&stream, Truncate::Before(now.plus_seconds(-seconds))).await?;
-            if truncated.batches > 0 {
-                self.record_truncation(product, truncated.start, truncated.batches).await?;
+            let kept = if is_quarantine { Some(quarantine::KEPT_SECONDS) } else { contract.current().retention };
+            let Some(before) = kept.map(|seconds| now.plus_seconds(-seconds)) else { continue };
+            let until = self.older(&stream, bounds, before).await?;
+            if until == bounds.start {
+                continue;
             }
+            let action = if is_quarantine { RETAIN_QUARANTINE } else { RETAIN };
+            let mut leaf = Leaf::new(now, product.owner.clone(), action, Outcome::Allowed);
+            leaf.product = Some(product.id.clone());
+            leaf.offsets = Some((bounds.start, until - 1));
+            leaf.count = until - bounds.start;
+            self.record(leaf).await?;
+            let truncated = stores.log.truncate_before(&stream, Truncate::Before(before)).await?;
             done.batches += truncated.batches;
             done.bytes += truncated.bytes;
         }
@@ -53,14 +59,22 @@ impl Hub {
         Ok(done)
     }
 
-    async fn record_truncation(&self, product: &str, start: u64, batches: u64) -> Result<()> {
-        let Some(product) = product.parse::<ProductId>().ok() else { return Ok(()) };
-        let Some(owner) = self.owner_of(&product) else { return Ok(()) };
-        let mut leaf = Leaf::new(self.now(), owner, RETAIN, Outcome::Allowed);
-        leaf.product = Some(product);
-        leaf.offsets = Some((0, start.saturating_sub(1)));
-        leaf.count = batches;
-        self.record(leaf).await.map(drop)
+    /// Where the batches end that were appended before a time: the offset after the last of them. If a clock went back, some
+    /// of those may be younger; they and what is after them stay.
+    async fn older(&self, stream: &StreamId, bounds: Bounds, before: Timestamp) -> Result<u64> {
+        let Bounds { start: mut old, end: mut young } = bounds;
+        // Mostly there are none, and the first batch says so.
+        let mut at = old;
+        while old < young {
+            let Some(batch) = self.inner().stores.log.read(stream, at, 1).await?.into_iter().next() else { break };
+            if batch.timestamp < before {
+                old = batch.end_offset();
+            } else {
+                young = batch.base_offset;
+            }
+            at = old + young.saturating_sub(old) / 2;
+        }
+        Ok(old)
     }
 
     /// Deletes the streams of products that are no more. What fails here is done by the next round of retention.
