@@ -60,6 +60,13 @@ pub(crate) async fn shown(hub: &Hub, reader: &Reader, batch: &Bytes) -> Vec<Stri
     values
 }
 
+/// A thousand orders, in batches so small that each is sealed by one thread, which learns from all of it.
+async fn teach(world: &World, first: usize) {
+    for from in (first..first + 1_000).step_by(100) {
+        world.publish(&lines(from..from + 100)).await.unwrap();
+    }
+}
+
 pub(crate) async fn until_learned(hub: &Hub) {
     while hub.stats().dictionaries == 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -76,7 +83,7 @@ async fn a_product_learns_a_dictionary_from_its_events_and_everybody_reads_the_s
     let by_itself = sealed(&world.hub, &world.publisher, 0..50).await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
     assert_eq!(world.hub.stats().dictionaries, 0);
-    world.publish(&lines(10..1_010)).await.unwrap();
+    teach(&world, 10).await;
     until_learned(&world.hub).await;
     world.publish(&lines(1_010..1_020)).await.unwrap();
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..50).await;
@@ -105,7 +112,7 @@ async fn a_product_learns_a_dictionary_from_its_events_and_everybody_reads_the_s
 async fn a_dictionary_is_there_after_a_restart_and_holds_nothing_that_is_classified() {
     let world = World::new().await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
-    world.publish(&lines(0..1_000)).await.unwrap();
+    teach(&world, 0).await;
     until_learned(&world.hub).await;
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..50).await;
     let World { hub, dir, clock, owner_key, publisher_key, .. } = world;
@@ -140,7 +147,7 @@ async fn what_needs_a_dictionary_that_is_gone_is_withheld_and_the_rest_is_shown(
     let world = World::new().await;
     let plain = sealed(&world.hub, &world.publisher, 0..5).await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
-    world.publish(&lines(0..1_000)).await.unwrap();
+    teach(&world, 0).await;
     until_learned(&world.hub).await;
     let with_dictionary = sealed(&world.hub, &world.publisher, 0..5).await;
 
@@ -166,7 +173,7 @@ async fn what_needs_a_dictionary_that_is_gone_is_withheld_and_the_rest_is_shown(
 async fn an_erased_person_is_gone_from_compressed_events() {
     let world = World::new().await;
     compress(&world.hub, &world.owner, COMPRESSION).await;
-    world.publish(&lines(0..1_000)).await.unwrap();
+    teach(&world, 0).await;
     until_learned(&world.hub).await;
     let batch = sealed(&world.hub, &world.publisher, 0..3).await;
     let reader = world.hub.reader(&world.owner, &product(), None).await.unwrap();

@@ -137,12 +137,15 @@ async fn nodes_that_learn_at_once_agree_on_one_dictionary_and_read_each_others_e
     };
     // By then the other node knows of the change.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let (a, b) = tokio::join!(
-        pair.a.hub.publish(&pair.a.publisher, batch(compression::lines(0..1_000))),
-        pair.b.publish(&publisher, batch(compression::lines(0..1_000))),
-    );
-    a.unwrap();
-    b.unwrap();
+    // Each batch so small that one thread seals it, and learns from all of it.
+    for from in (0..1_000).step_by(100) {
+        let (a, b) = tokio::join!(
+            pair.a.hub.publish(&pair.a.publisher, batch(compression::lines(from..from + 100))),
+            pair.b.publish(&publisher, batch(compression::lines(from..from + 100))),
+        );
+        a.unwrap();
+        b.unwrap();
+    }
     compression::until_learned(&pair.b).await;
     let learned = async {
         loop {
