@@ -1,5 +1,7 @@
 //! The Rust implementation of Avro as a peer: where this registry says that a new schema reads what an old one wrote, the
-//! peer reads it; and both have the same canonical form and fingerprint.
+//! peer reads it, and events are brought into its form; and both have the same canonical form and fingerprint. It is also
+//! what holds the two readers of Avro schemas to each other: this one, which knows all that a registry may be sent, and that
+//! of events, which knows where in an event what is classified stands.
 
 use apache_avro::Schema as Peer;
 use apache_avro::rabin::Rabin;
@@ -8,6 +10,8 @@ use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+use tradelane_encodings::avro::Schema as Events;
+use tradelane_encodings::{Limits, Tree, Unresolved};
 use tradelane_model::registry::SchemaKind;
 use tradelane_registry::{AvroSchema, STEPS, Schema, compare};
 
@@ -180,6 +184,14 @@ fn ours(schema: &Json) -> Schema {
     Schema::parse(SchemaKind::Avro, &schema.to_string(), &[]).unwrap()
 }
 
+/// An event, as events are brought from one version's form into another's.
+fn brought(old: &Json, new: &Json, event: &[u8]) -> Result<Vec<u8>, Unresolved> {
+    let (old, new) = (Events::parse(&old.to_string()).unwrap(), Events::parse(&new.to_string()).unwrap());
+    let (mut tree, mut out) = (Tree::new(), Vec::new());
+    old.walk(event, &Limits::EVENT, &mut tree).unwrap();
+    new.resolve(&old, event, &tree, &mut out).map(|()| out)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -197,8 +209,14 @@ proptest! {
             let bytes = GenericDatumWriter::builder(&writer).build().unwrap().write_value_to_vec(written.clone()).unwrap();
             let resolving = GenericDatumReader::builder(&writer).reader_schema(&reader).build();
             let read = resolving.and_then(|resolving| resolving.read_value(&mut bytes.as_slice()));
+            let brought = brought(&old, &new, &bytes);
             if broken.is_empty() {
                 prop_assert!(read.is_ok(), "{old} -> {new}: {written:?}: {:?}", read.err());
+                prop_assert!(brought.is_ok(), "{old} -> {new}: {written:?}: {:?}", brought.err());
+            }
+            if let Ok(brought) = brought {
+                let there = GenericDatumReader::builder(&reader).build().unwrap().read_value(&mut brought.as_slice());
+                prop_assert!(there.is_ok(), "{old} -> {new}: {written:?}: {:?}", there.err());
             }
         }
     }
