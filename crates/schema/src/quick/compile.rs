@@ -142,7 +142,11 @@ impl<'s> Compiler<'s> {
                         draft.also.push(inner);
                     }
                 }
-                "type" => (allowed, draft.rules.integers) = types(value)?,
+                "type" => {
+                    let (kinds, integers) = types(value)?;
+                    allowed &= kinds;
+                    draft.rules.integers = integers;
+                }
                 "enum" => match choices(value.as_array()?) {
                     Some((kinds, choice)) => {
                         allowed &= kinds;
