@@ -106,6 +106,11 @@ impl BatchPacking {
         sealed
     }
 
+    /// Will something be learned from the batch?
+    pub(crate) fn learns(&self) -> bool {
+        self.0.as_ref().is_some_and(|packed| packed.lesson.is_some())
+    }
+
     /// The same for another part of the batch, from which nothing is learned.
     pub(crate) fn again(&self) -> Self {
         let packed = |packed: &Packed| Packed { dictionary: packed.dictionary.clone(), lesson: None, ..*packed };

@@ -71,6 +71,8 @@ impl Work {
     /// Checks and seals every event.
     pub(super) fn seal(mut self, cores: &Cores) -> (Result<SealedBatch>, BatchKeys) {
         let parts = (self.events.ranges.len() / EVENTS).min(self.events.body.len() / BYTES).min(MOST);
+        // A dictionary is learned from whole batches; there are few until it is there.
+        let parts = if self.packing.learns() { 1 } else { parts };
         let taken = cores.take(parts.saturating_sub(1));
         (self.in_parts(taken.count), self.keys)
     }
