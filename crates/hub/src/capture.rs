@@ -185,8 +185,13 @@ impl Hub {
         // The same text is the same capture, whoever retries it and however often.
         let parts = [b"capture\0".as_slice(), product.as_str().as_bytes(), b"\0", &sha256(source)];
         let capture = self.inner().dedup_key.mac_parts(&parts);
-        let (singles, mut stored) = self.reserve(product, singles, &capture, now).await?;
-        if singles.is_empty() || (!stored.errors.is_empty() && !proceed) {
+        let Reserved { singles, again, fresh, mut stored } = self.reserve(product, singles, &capture, now).await?;
+        stored.errors.extend(again.iter().copied().map(duplicate));
+        // This capture was done before. What it may have left undone has ids that it took a short while ago: the log
+        // still knows it then. What it takes only now would be stored once more.
+        let is_done = !again.is_empty() && fresh;
+        let is_bad = stored.errors.len() > again.len();
+        if singles.is_empty() || (!proceed && (is_bad || is_done)) {
             return Ok(stored);
         }
         let events = gather(&singles);
@@ -207,11 +212,8 @@ impl Hub {
         self.set_aside(product, &events, &batch.refused, now, Some(&dedup)).await?;
         self.confirm(product, &singles, &batch.refused, &capture).await?;
         if appended.duplicate {
-            let duplicate = |single: &Single| duplicate(single.index);
-            return Ok(Stored {
-                errors: singles.iter().map(duplicate).take(MAX_ERRORS).collect(),
-                ..Stored::default()
-            });
+            let all = singles.iter().map(|single| single.index).chain(again);
+            return Ok(Stored { errors: all.map(duplicate).take(MAX_ERRORS).collect(), ..Stored::default() });
         }
         crate::health::add(&self.inner().counters.events_published, u64::from(batch.count));
         let mut leaf = hub_leaf(now, caller, crate::audit_trail::PUBLISH);
@@ -223,16 +225,16 @@ impl Hub {
         Ok(Stored { offset: appended.base_offset, count: batch.count, ..stored })
     }
 
-    /// Takes the ids of these events for this capture. Events whose id another capture has are left out.
+    /// Takes the ids of these events for this capture. Events whose id another capture has are left out, and those that
+    /// this one has stored before.
     async fn reserve(
         &self,
         product: &ProductId,
         singles: Vec<Single>,
         capture: &[u8; 32],
         now: Timestamp,
-    ) -> Result<(Vec<Single>, Stored)> {
-        let mut stored = Stored::default();
-        let mut free = Vec::with_capacity(singles.len());
+    ) -> Result<Reserved> {
+        let mut reserved = Reserved { singles: Vec::with_capacity(singles.len()), ..Reserved::default() };
         let mut in_document = std::collections::HashSet::new();
         let until = now.plus_seconds(RESERVED_SECONDS);
         let mut rest = singles.into_iter().peekable();
@@ -250,13 +252,19 @@ impl Hub {
             for (single, put) in part.into_iter().zip(puts) {
                 let twice = single.id.as_ref().is_some_and(|id| !in_document.insert(id.clone()));
                 match put {
-                    Some(Put::Exists(entry)) if entry.value != value => stored.errors.push(duplicate(single.index)),
-                    _ if twice => stored.errors.push(duplicate(single.index)),
-                    _ => free.push(single),
+                    Some(Put::Exists(entry)) if entry.value != value => {
+                        reserved.stored.errors.push(duplicate(single.index));
+                    }
+                    _ if twice => reserved.stored.errors.push(duplicate(single.index)),
+                    Some(Put::Exists(entry)) if entry.expires == Timestamp::MAX => reserved.again.push(single.index),
+                    put => {
+                        reserved.fresh |= !matches!(put, Some(Put::Exists(_)));
+                        reserved.singles.push(single);
+                    }
                 }
             }
         }
-        Ok((free, stored))
+        Ok(reserved)
     }
 
     /// Makes reservations last, now that the events are in the log.
@@ -321,6 +329,18 @@ impl Hub {
         leaf.count = jobs.len() as u64;
         self.audited(leaf, jobs).await
     }
+}
+
+/// Which events of a capture are to be stored.
+#[derive(Default)]
+struct Reserved {
+    singles: Vec<Single>,
+    /// Places of events that this capture has stored before.
+    again: Vec<usize>,
+    /// Were any of the others not taken by this capture until now?
+    fresh: bool,
+    /// What is wrong with those that are left out.
+    stored: Stored,
 }
 
 /// What became of a capture's events.

@@ -126,6 +126,26 @@ async fn a_document_that_is_sent_twice_is_stored_once_and_another_event_under_it
 }
 
 #[tokio::test]
+async fn what_was_captured_is_not_captured_again_days_later() {
+    let world = world().await;
+    let whole = document(&[event(1), event(2)]);
+    assert_eq!(capture(&world, whole.clone(), false).await.captured, 2);
+    let mut bad = event(9);
+    bad["action"] = json!("SHOUT");
+    let partly = document(&[event(3), bad]);
+    assert_eq!(capture(&world, partly.clone(), true).await.captured, 1);
+    for _ in 0..2 {
+        world.clock.pass(40 * 3_600);
+        for (text, proceed) in [(&whole, false), (&whole, true), (&partly, true)] {
+            let again = capture(&world, text.clone(), proceed).await;
+            assert_eq!((again.captured, again.errors.len()), (0, 2), "{:?}", again.errors);
+            assert!(again.errors.iter().any(|error| error.rule == "duplicate-event"));
+        }
+    }
+    assert_eq!(query(&world, &world.owner, &[]).await.len(), 3);
+}
+
+#[tokio::test]
 async fn a_document_with_a_bad_event_is_rolled_back_or_stored_without_it() {
     let world = world().await;
     let mut bad = event(9);
