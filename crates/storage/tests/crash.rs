@@ -235,19 +235,22 @@ async fn a_torn_tail_is_dropped_and_reported_and_nothing_acknowledged_is_lost() 
     load.kill();
 }
 
-/// The segment that is written to.
+/// The segment that is written to: the last one whose creation is over.
 fn last_segment(directory: &Path) -> PathBuf {
     let segments = std::fs::read_dir(directory.join("log.db-segments")).unwrap().flatten();
-    segments.map(|entry| entry.path()).max().unwrap()
+    segments.filter(|entry| entry.metadata().unwrap().len() >= 32).map(|entry| entry.path()).max().unwrap()
 }
 
 /// Writes the beginning of a group that never came to its end behind the last one. Answers how many bytes.
 fn append_torn_group(segment: &Path, seed: u64) -> u64 {
     let bytes = std::fs::read(segment).unwrap();
-    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    let begin = bytes.len() - zeros;
-    // As it begins: a group's header, of which a part of the body follows.
-    let torn = &bytes[32..32 + 200 + seed as usize * 700];
+    let mut begin = 32;
+    while bytes[begin..].starts_with(b"TLGP") {
+        begin += group_length(&bytes, begin);
+    }
+    // As it begins: the header of a group, and a part of its body.
+    let first = std::fs::read(segment.with_file_name("000000000001.seg")).unwrap();
+    let torn = &first[32..][..(200 + seed as usize * 700).min(group_length(&first, 32) - 1)];
     let mut file = std::fs::OpenOptions::new().append(true).open(segment).unwrap();
     file.set_len(begin as u64).unwrap();
     file.write_all(torn).unwrap();
@@ -305,7 +308,8 @@ async fn damage_below_later_commits_is_refused_with_its_place() {
         damage(&copy.path().join("log.db-segments"));
         SqliteLog::open(&copy.path().join("log.db"), &key(), &options).err()
     };
-    let second = 32 + group_length(&directory.path().join("log.db-segments/000000000001.seg"), 32);
+    let bytes = std::fs::read(directory.path().join("log.db-segments/000000000001.seg")).unwrap();
+    let second = 32 + group_length(&bytes, 32) as u64;
     assert_eq!(open(&|_| {}), None);
     let first = |segments: &Path| segments.join("000000000001.seg");
     for at in [second, second + 9, second + 31, second + 32, second + 1000] {
@@ -328,9 +332,8 @@ async fn damage_below_later_commits_is_refused_with_its_place() {
 }
 
 /// Bytes of the group at `at` of a segment, its header included.
-fn group_length(segment: &Path, at: usize) -> u64 {
-    let bytes = std::fs::read(segment).unwrap();
-    32 + u64::from_be_bytes(bytes[at + 16..at + 24].try_into().unwrap())
+fn group_length(segment: &[u8], at: usize) -> usize {
+    32 + u64::from_be_bytes(segment[at + 16..at + 24].try_into().unwrap()) as usize
 }
 
 #[tokio::test(flavor = "multi_thread")]
