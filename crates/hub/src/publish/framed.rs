@@ -13,6 +13,7 @@ use crate::evolve::Held;
 use crate::views::{CompiledContract, Verdict};
 
 /// The schemas that events of a product may be written with, looked up when the first one names any.
+#[derive(Clone)]
 pub(super) struct Schemas {
     hub: Hub,
     registry: Arc<Registry>,
@@ -33,19 +34,6 @@ impl Schemas {
             contract: contract.clone(),
             product: product.clone(),
             held,
-            ids: None,
-            known: HashMap::new(),
-        }
-    }
-
-    /// The same, with nothing looked up yet.
-    pub(super) fn again(&self) -> Self {
-        Self {
-            hub: self.hub.clone(),
-            registry: self.registry.clone(),
-            contract: self.contract.clone(),
-            product: self.product.clone(),
-            held: self.held.clone(),
             ids: None,
             known: HashMap::new(),
         }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
 use tradelane_model::{Timestamp, codes};
 
@@ -88,8 +89,9 @@ impl Work {
         let (refused, lesson) = std::thread::scope(|scope| {
             let others: Vec<_> = (1..parts)
                 .map(|part| (packing.again(), begins(part)..begins(part + 1)))
-                .map(|(packing, range)| scope.spawn(move || this.part(range, packing)))
-                .collect();
+                .map(|(packing, range)| Builder::new().spawn_scoped(scope, move || this.part(range, packing)))
+                .collect::<Result<_, _>>()
+                .map_err(|error| HubError::of(codes::INTERNAL).because(error).retry(1))?;
             let mut first = Sealing::new(this, packing, Sealed::Batch(&mut batch));
             first.all(0..begins(1))?;
             let (mut refused, lesson) = (first.refused, first.looking.packing.lesson());
@@ -149,7 +151,7 @@ struct Sealing<'a, 'o> {
 
 impl<'a, 'o> Sealing<'a, 'o> {
     fn new(work: &'a Work, packing: BatchPacking, sealed: Sealed<'a, 'o>) -> Self {
-        let (schemas, looking) = (work.schemas.again(), Looking::packed(packing));
+        let (schemas, looking) = (work.schemas.clone(), Looking::packed(packing));
         Self { work, schemas, looking, event: Vec::new(), sealed, refused: Vec::new() }
     }
 
@@ -172,6 +174,18 @@ impl<'a, 'o> Sealing<'a, 'o> {
 
     /// An event on its own.
     fn event(&mut self, event: &[u8], before: usize) -> Result<Verdict> {
+        let schema = match self.value(event)? {
+            Ok((schema, _)) => schema,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut around = KeyAndHeaders::default();
+        Envelope::name_schema(&mut around, schema);
+        self.put(self.work.now.millis(), around, Some(before))?;
+        Ok(Ok(()))
+    }
+
+    /// Checks an event and seals it behind those before it. Answers which schema it names, and what cut it.
+    fn value(&mut self, event: &[u8]) -> Result<Verdict<(Option<u32>, Arc<CompiledContract>)>> {
         let Work { keys, now, .. } = self.work;
         let (schema, event) = match self.schemas.split(event) {
             Ok(split) => split,
@@ -183,37 +197,18 @@ impl<'a, 'o> Sealing<'a, 'o> {
         };
         let kept = held.kept.as_ref();
         let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, keys, *now, &mut self.event)?;
-        if verdict.is_ok() {
-            let mut around = KeyAndHeaders::default();
-            Envelope::name_schema(&mut around, schema);
-            self.put(now.millis(), around, Some(before))?;
-        }
-        Ok(verdict)
+        Ok(verdict.map(|()| (schema, held.cut)))
     }
 
     /// An event with what travels around it. A record without a value says only that its key is no more.
     fn record(&mut self, index: usize, place: &RecordPlace, before: usize) -> Result<Verdict> {
         let Work { contract: newest, events, keys, now, .. } = self.work;
-        let mut schema = None;
-        let mut contract = None;
+        let (mut schema, mut contract) = (None, None);
         if !place.is_tombstone {
-            let event = match self.schemas.split(events.get(index)) {
-                Ok((named, event)) => {
-                    schema = named;
-                    event
-                }
+            match self.value(events.get(index))? {
+                Ok((named, cut)) => (schema, contract) = (named, Some(cut)),
                 Err(refused) => return Ok(Err(refused)),
-            };
-            let (held, event) = match self.schemas.contract(schema, event)? {
-                Ok(found) => found,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let kept = held.kept.as_ref();
-            let verdict = held.cut.check_and_seal(kept, &mut self.looking, event, keys, *now, &mut self.event)?;
-            if verdict.is_err() {
-                return Ok(verdict);
             }
-            contract = Some(held.cut);
         }
         let text = |range: &Range<usize>| events.body.get(range.clone()).unwrap_or_default();
         let headers: Vec<Header<'_>> =

@@ -1,11 +1,12 @@
 //! The stores on SQLite: three files apart from each other, so that each is backed up and destroyed on its own terms.
 //!
-//! * `log.db`: the event log ([`SqliteLog`]).
+//! * `log.db`: the index of the event log, whose batches lie in segment files beside it ([`SqliteLog`]).
 //! * `control.db`: journal and keyed state ([`SqliteControl`]).
 //! * `keys.db`: wrapped keys ([`SqliteKeys`]).
 //!
-//! All run in WAL mode with `synchronous=FULL`: a commit has been fsynced when it is acknowledged. Each store has one
-//! thread that writes and commits whatever has queued up in one transaction.
+//! All run in WAL mode. What is acknowledged has been synced: the commit (`synchronous=FULL`), or in the log the segment,
+//! from which the index is completed after a loss of power. Each store has one thread that writes and commits whatever has
+//! queued up in one transaction.
 
 mod control;
 mod keys;
