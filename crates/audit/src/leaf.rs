@@ -122,6 +122,8 @@ pub struct Leaf {
     pub grant: Option<GrantId>,
     /// What for.
     pub purpose: Option<Word>,
+    /// The partition of the product that `offsets` are of. Leaves of version 1 do not say.
+    pub partition: Option<u32>,
     /// First and last offset of what was read or written.
     pub offsets: Option<(u64, u64)>,
     /// How many events.
@@ -150,6 +152,7 @@ impl Leaf {
             product: None,
             grant: None,
             purpose: None,
+            partition: None,
             offsets: None,
             count: 0,
             classes: Vec::new(),
@@ -187,12 +190,15 @@ impl Leaf {
         body.text("org", Some(self.org.as_str()));
         body.text("outcome", Some(self.outcome.as_str()));
         body.text("owner", self.owner.as_ref().map(OrgId::as_str));
+        if let Some(partition) = self.partition {
+            body.number("partition", partition.into());
+        }
         body.text("principal", self.principal.as_ref().map(PrincipalId::as_str));
         body.text("product", self.product.as_ref().map(ProductId::as_str));
         body.text("purpose", self.purpose.as_ref().map(Word::as_str));
         body.text("reason", self.reason.as_ref().map(Word::as_str));
         body.time(self.time);
-        body.number("v", 1);
+        body.number("v", if self.partition.is_some() { 2 } else { 1 });
         body.hex("view", self.view.as_ref());
         out.push(b'}');
         if out.len() - start > MAX_BODY { Err(LeafError::TooLarge) } else { Ok(()) }
@@ -329,6 +335,8 @@ struct RawLeaf<'a> {
     #[serde(default)]
     owner: Option<OrgId>,
     #[serde(default)]
+    partition: Option<u32>,
+    #[serde(default)]
     principal: Option<PrincipalId>,
     #[serde(default)]
     product: Option<ProductId>,
@@ -344,8 +352,9 @@ struct RawLeaf<'a> {
 
 impl RawLeaf<'_> {
     fn into_leaf(self) -> Result<Leaf, LeafError> {
-        if self.v != 1 {
-            return Err(LeafError::Malformed("of version 1"));
+        // Which of both it is follows from what it says; one that claims the other is not in canonical form.
+        if !(1..=2).contains(&self.v) {
+            return Err(LeafError::Malformed("of version 1 or 2"));
         }
         let digest = |text: Option<Cow<'_, str>>| match text {
             None => Ok(None),
@@ -360,6 +369,7 @@ impl RawLeaf<'_> {
             product: self.product,
             grant: self.grant,
             purpose: self.purpose.map(|word| word.parse()).transpose()?,
+            partition: self.partition,
             offsets: self.offsets,
             count: self.count,
             classes: self.classes,
@@ -529,13 +539,31 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_that_names_a_partition_is_of_the_second_version_and_no_other_is() {
+        let encoded = |leaf: &Leaf| {
+            let mut body = Vec::new();
+            leaf.encode(&mut body).unwrap();
+            String::from_utf8(body).unwrap()
+        };
+        let first = encoded(&full());
+        let second = encoded(&Leaf { partition: Some(0), ..full() });
+        assert!(first.contains(r#""v":1"#) && !first.contains("partition"), "{first}");
+        assert!(second.contains(r#""owner":"acme","partition":0,"principal":"svc-1""#), "{second}");
+        assert_eq!(Leaf::decode(first.as_bytes()).unwrap().partition, None);
+        assert_eq!(Leaf::decode(second.as_bytes()).unwrap().partition, Some(0));
+        for changed in [second.replace("\"v\":2", "\"v\":1"), first.replace("\"v\":1", "\"v\":2")] {
+            assert!(Leaf::decode(changed.as_bytes()).is_err(), "{changed}");
+        }
+    }
+
+    #[test]
     fn another_spelling_of_a_leaf_is_refused() {
         let mut body = Vec::new();
         full().encode(&mut body).unwrap();
         let text = String::from_utf8(body).unwrap();
         for changed in [
             text.replace(":", ": "),
-            text.replace("\"v\":1", "\"v\":2"),
+            text.replace("\"v\":1", "\"v\":3"),
             text.replace("\"count\":100", "\"count\":1e2"),
             text.replace("\"confidential\",\"pii\"", "\"pii\",\"confidential\""),
             text.replace("\"v\":1", "\"note\":\"x\",\"v\":1"),

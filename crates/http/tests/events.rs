@@ -35,6 +35,8 @@ async fn events_are_taken_in_every_form() {
     for (media, body, count) in forms {
         let answer = world.post(EVENTS).as_("acme-desk").body(media, body).send().await.must(201).json();
         assert_eq!((answer["offset"].as_u64(), answer["count"].as_u64()), (Some(offset), Some(count)), "{media}");
+        let part = json!({ "partition": 0, "offset": offset, "count": count, "receipt": answer["receipt"] });
+        assert_eq!((&answer["parts"], &answer["partition"]), (&json!([part]), &json!(0)));
         offset += count;
     }
     let binary = world.post(EVENTS).as_("acme-desk").body("application/json", lines[5 % lines.len()].clone());

@@ -1,6 +1,6 @@
 //! The audit: a leaf for every change and every access, and what may be read of them.
 
-use tradelane_audit::{Filter, Leaf, Outcome, Page, Receipt, Word};
+use tradelane_audit::{AuditError, Filter, Leaf, Outcome, Page, Receipt, Word};
 use tradelane_model::{ProductId, Timestamp, codes};
 
 use crate::Hub;
@@ -35,6 +35,11 @@ pub(crate) fn hub_leaf(now: Timestamp, caller: &Caller, action: Word) -> Leaf {
     leaf
 }
 
+fn unrecorded(error: AuditError) -> HubError {
+    let refused = HubError::of(error.code()).because(&error);
+    if refused.code == codes::AUDIT_UNAVAILABLE { refused.retry(1) } else { refused }
+}
+
 /// What an auditor asks for. All that is given must hold.
 #[derive(Debug, Clone, Default)]
 pub struct TrailQuery {
@@ -53,10 +58,12 @@ pub struct TrailQuery {
 impl Hub {
     /// Puts a leaf on record. What cannot be recorded does not happen: callers do this before they answer.
     pub(crate) async fn record(&self, leaf: Leaf) -> Result<u64> {
-        self.inner().audit.record(leaf).await.map_err(|error| {
-            let refused = HubError::of(error.code()).because(&error);
-            if refused.code == codes::AUDIT_UNAVAILABLE { refused.retry(1) } else { refused }
-        })
+        self.inner().audit.record(leaf).await.map_err(unrecorded)
+    }
+
+    /// Puts leaves on record that belong together, next to each other, and answers the number of the first.
+    pub(crate) async fn record_all(&self, leaves: &[Leaf]) -> Result<u64> {
+        self.inner().audit.record_many(leaves).await.map(|numbers| numbers.start).map_err(unrecorded)
     }
 
     /// Records the leaf, then hands out the value.

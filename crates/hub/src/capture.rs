@@ -21,6 +21,7 @@ use crate::authenticate::to_hex;
 use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Place, Result};
+use crate::publish::partitioner::Spread;
 use crate::publish::{DOCUMENT, Events, MAX_EVENTS, Refused, malformed};
 use crate::views::epcis_place;
 
@@ -32,6 +33,8 @@ const RESERVED_SECONDS: i64 = 600;
 const IDS_AT_ONCE: usize = 500;
 /// The most errors that a job keeps.
 const MAX_ERRORS: usize = 100;
+/// Products of EPCIS events have one partition.
+const PARTITION: u32 = 0;
 
 /// What a capture job is at.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -160,6 +163,7 @@ impl Hub {
         }
         let mut leaf = hub_leaf(self.now(), caller, CAPTURE);
         leaf.product = Some(product.clone());
+        leaf.partition = Some(PARTITION);
         leaf.offsets = Some((stored.offset, stored.offset));
         leaf.count = 1;
         self.audited(leaf, CapturedEvent { event_id, offset: stored.offset }).await
@@ -196,9 +200,10 @@ impl Hub {
         }
         let events = gather(&singles);
         let contract = self.contract(product)?;
-        let mut batch = self.seal_batch(&contract, product, events.clone(), now).await?;
-        stored.errors.extend(batch.refused.iter().flat_map(|refused| placed(refused, &singles)));
-        if let Some(first) = batch.refused.first() {
+        let mut batch = self.seal_batch(&contract, product, events.clone(), Spread::To(PARTITION), now).await?;
+        let refused = std::mem::take(&mut batch.refused);
+        stored.errors.extend(refused.iter().flat_map(|refused| placed(refused, &singles)));
+        if let Some(first) = refused.first() {
             stored.code = first.code;
             if !proceed {
                 return Ok(stored);
@@ -208,21 +213,24 @@ impl Hub {
         let dedup = Dedup { key: capture, body: capture, expires };
         // A job may begin long after it was taken: it is asked again whether its publisher may.
         let permit = self.decide(caller, Act::Publish, On::Product(product))?;
-        let appended = self.append(&permit, product, 0, &mut batch, now, Some(dedup.clone())).await?;
-        self.set_aside(product, &events, &batch.refused, now, Some(&dedup)).await?;
-        self.confirm(product, &singles, &batch.refused, &capture).await?;
+        let (count, append) =
+            (batch.count(), self.append_one(&permit, product, PARTITION, batch, now, Some(dedup.clone())));
+        let appended = append.await?;
+        self.set_aside(product, &events, &refused, now, Some(&dedup)).await?;
+        self.confirm(product, &singles, &refused, &capture).await?;
         if appended.duplicate {
             let all = singles.iter().map(|single| single.index).chain(again);
             return Ok(Stored { errors: all.map(duplicate).take(MAX_ERRORS).collect(), ..Stored::default() });
         }
-        crate::health::add(&self.inner().counters.events_published, u64::from(batch.count));
+        crate::health::add(&self.inner().counters.events_published, u64::from(count));
         let mut leaf = hub_leaf(now, caller, crate::audit_trail::PUBLISH);
         leaf.product = Some(product.clone());
-        leaf.count = u64::from(batch.count);
-        let last = appended.base_offset + u64::from(batch.count).saturating_sub(1);
-        leaf.offsets = (batch.count > 0).then_some((appended.base_offset, last));
+        leaf.count = u64::from(count);
+        let last = appended.base_offset + u64::from(count).saturating_sub(1);
+        leaf.partition = (count > 0).then_some(PARTITION);
+        leaf.offsets = (count > 0).then_some((appended.base_offset, last));
         self.record(leaf).await?;
-        Ok(Stored { offset: appended.base_offset, count: batch.count, ..stored })
+        Ok(Stored { offset: appended.base_offset, count, ..stored })
     }
 
     /// Takes the ids of these events for this capture. Events whose id another capture has are left out, and those that

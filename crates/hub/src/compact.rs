@@ -135,10 +135,17 @@ impl Hub {
         Ok(last)
     }
 
-    async fn record_compaction(&self, product: &ProductId, offsets: Range<u64>, removes: u64) -> Result<()> {
+    async fn record_compaction(
+        &self,
+        product: &ProductId,
+        stream: &StreamId,
+        offsets: Range<u64>,
+        removes: u64,
+    ) -> Result<()> {
         let Some(owner) = self.owner_of(product) else { return Err(HubError::not_found()) };
         let mut leaf = Leaf::new(self.now(), owner, COMPACT, Outcome::Allowed);
         leaf.product = Some(product.clone());
+        leaf.partition = Some(stream.partition);
         leaf.offsets = Some((offsets.start, offsets.end.saturating_sub(1)));
         leaf.count = removes;
         self.record(leaf).await.map(drop)
@@ -296,7 +303,9 @@ impl Round<'_> {
         let (rewrites, removes) = (std::mem::take(&mut self.rewrites), std::mem::take(&mut self.removes));
         let (Some(first), Some(last)) = (rewrites.first(), rewrites.last()) else { return Ok(true) };
         if removes > 0 {
-            self.hub.record_compaction(self.product, first.offsets.start..last.offsets.end, removes).await?;
+            self.hub
+                .record_compaction(self.product, self.stream, first.offsets.start..last.offsets.end, removes)
+                .await?;
         }
         let is_written = self.hub.inner().stores.log.rewrite(self.stream, rewrites).await?;
         self.gone += if is_written { removes } else { 0 };

@@ -35,18 +35,20 @@ pub trait ClusterLog: Send + Sync {
     /// meanwhile. It may end early. Dropping the future costs nothing.
     async fn wait(&self, stream: &StreamId, offset: u64);
 
-    /// Numbers for one batch, which nobody else has until they are settled.
-    async fn number(&self, stream: &StreamId) -> Result<BatchNumbers, ClusterError>;
+    /// Numbers for batches that are sent together, one for each of these partitions of a product, which nobody else has until
+    /// they are settled.
+    async fn number(&self, streams: &[StreamId]) -> Result<Vec<BatchNumbers>, ClusterError>;
 
-    /// Stores a batch that carries these numbers, on all replicas in sync, and returns the offset of its first record. A
-    /// batch that the cluster has already is not stored again, and has the offset that it got then. `partitions`: how many
-    /// the product has, should its topic be made now.
-    async fn append(&self, stream: &StreamId, partitions: u32, batch: Bytes) -> Result<u64, ClusterError>;
+    /// Stores batches that carry such numbers, on all replicas in sync, and returns for each the offset of its first record, in
+    /// their order. Each is stored or not for itself; but none is sent while there is one that could not be. A batch that the
+    /// cluster has already is not stored again, and has the offset that it got then. `partitions`: how many the product has,
+    /// should its topic be made now.
+    async fn append(&self, partitions: u32, batches: Vec<(StreamId, Bytes)>) -> Vec<Result<u64, ClusterError>>;
 
-    /// A batch with these numbers and so many records is stored, or will never be sent (0), and nobody will ask about it
-    /// again. Numbers about which that is not known are never settled: then nothing else is ever sent under them, and they
-    /// go on telling whether that batch is there.
-    fn settle(&self, stream: &StreamId, numbers: BatchNumbers, count: u32);
+    /// Batches that got their numbers together, with so many records, are all stored, or will never be sent (0), and nobody
+    /// will ask about them again. Numbers about which that is not known are never settled: then nothing else is ever sent
+    /// under them, and they go on telling whether those batches are there.
+    fn settle(&self, batches: &[(StreamId, BatchNumbers, u32)]);
 }
 
 /// What tells the cluster that a batch is the one that it has already: an idempotent producer's id and epoch, and the place of
@@ -90,6 +92,13 @@ pub enum ClusterError {
     /// The cluster has stored other batches under later numbers, and does not say any more where this one is.
     #[error("the cluster has gone on from the numbers of the batch")]
     Numbers,
+}
+
+impl ClusterError {
+    /// Would the same be said of the same batch again?
+    fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge | Self::Unfit)
+    }
 }
 
 impl From<ClusterError> for HubError {
@@ -196,10 +205,10 @@ impl Hub {
     }
 
     fn is_partition(&self, stream: &StreamId) -> bool {
-        self.partitions_of(stream).is_some_and(|partitions| stream.partition < partitions)
+        self.partitions_of(&stream.product).is_some_and(|partitions| stream.partition < partitions)
     }
 
-    fn partitions_of(&self, stream: &StreamId) -> Option<u32> {
-        self.model().products.get(&*stream.product).map(|product| product.partitions)
+    fn partitions_of(&self, product: &str) -> Option<u32> {
+        self.model().products.get(product).map(|product| product.partitions)
     }
 }

@@ -16,6 +16,7 @@ use crate::doorway::{Audited, Caller};
 use crate::elsewhere::FoundBatch;
 use crate::error::{HubError, Result};
 use crate::keyring::NotingKeys;
+use crate::publish::partitioner::Spread;
 use crate::publish::{Events, refusal};
 use crate::views::GrantView;
 
@@ -96,9 +97,9 @@ impl Hub {
             )
         })?;
         let view = self.grant_view(&grant)?;
-        let (sealed, offset) = match event {
+        let (sealed, place) = match event {
             EventRef::Stored { partition, offset } => {
-                (self.stored_record(product, partition, offset).await?, Some(offset))
+                (self.stored_record(product, partition, offset).await?, Some((partition, offset)))
             }
             EventRef::Document(_) if self.contract(product)?.native.is_some() => {
                 return Err(HubError::of(codes::BINARY_PRODUCT));
@@ -109,7 +110,8 @@ impl Hub {
         let mut leaf = hub_leaf(now, caller, EXPLAIN);
         leaf.product = Some(product.clone());
         leaf.grant = Some(grant.id.clone());
-        leaf.offsets = offset.map(|offset| (offset, offset));
+        leaf.partition = place.map(|(partition, _)| partition);
+        leaf.offsets = place.map(|(_, offset)| (offset, offset));
         leaf.count = 1;
         self.audited(leaf, explanation).await
     }
@@ -136,11 +138,12 @@ impl Hub {
     /// Seals a document as publishing would, and stores nothing but the keys of new subjects.
     async fn sealed_for_show(&self, product: &ProductId, document: Bytes) -> Result<Vec<u8>> {
         let contract = self.contract(product)?;
-        let batch = self.seal_batch(&contract, product, Events::one(document), self.now()).await?;
+        let batch = self.seal_batch(&contract, product, Events::one(document), Spread::To(0), self.now()).await?;
         if !batch.refused.is_empty() {
             return Err(refusal(batch.refused, 1));
         }
-        let records = batch::records(&batch.bytes)?;
+        let part = batch.parts.first().ok_or_else(HubError::not_found)?;
+        let records = batch::records(&part.bytes)?;
         records.first().and_then(|record| record.sealed).map(<[u8]>::to_vec).ok_or_else(HubError::not_found)
     }
 

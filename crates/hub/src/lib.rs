@@ -61,7 +61,7 @@ pub use elsewhere::{BatchNumbers, ClusterError, ClusterLog, Committed};
 pub use error::{HubError, Place, Result};
 pub use evolve::Notice;
 pub use open::{Hub, HubConfig, Opened};
-pub use publish::{Body, Publish, Published, Quarantined};
+pub use publish::{Body, Part, Publish, Published, Quarantined};
 pub use read::{Chunk, From, Page, ReadLimits, Reader};
 pub use records::{
     FetchRecords, PublishRecords, RecordBounds, RecordsOutcome, RecordsPage, RefusedRecord, RenderedPage, SealOutcome,

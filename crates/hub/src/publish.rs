@@ -9,11 +9,12 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
+use tradelane_audit::Leaf;
 use tradelane_keys::{Sha256, random_array, sha256};
 use tradelane_model::{Cleanup, Compression, ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
 use tradelane_records::BatchHead;
-use tradelane_storage::{Append, Dedup};
+use tradelane_storage::{Append, Appended, Dedup, StorageError};
 use tradelane_tape::ndjson::{self, Line, LineLimits};
 use tradelane_tape::{Limits, Tape};
 
@@ -27,7 +28,7 @@ use crate::error::{HubError, Place, Result};
 use crate::evolve::Held;
 use crate::health::add;
 use crate::publish::framed::Schemas;
-use crate::publish::partitioner::of_key;
+use crate::publish::partitioner::Spread;
 use crate::publish::sealing::Work;
 use crate::views::CompiledContract;
 
@@ -39,6 +40,9 @@ pub const MAX_BODY: usize = 32 << 20;
 pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3_600;
 /// The most bad events that an answer describes.
 const MAX_TOLD: usize = 100;
+/// What a publisher hears whose key is known with other parts.
+const ELSEWHERE: &str = "This Idempotency-Key was used with another body; or the product or its contract has changed since, so \
+                         that the same events would be stored otherwise. Nothing was stored now.";
 /// Above this, a body is worked on by a thread that may take its time.
 const INLINE_BYTES: usize = 128 * 1024;
 
@@ -93,14 +97,25 @@ pub struct Quarantined {
     pub places: Vec<Place>,
 }
 
+/// Events of a request that are in one partition, one behind the other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// The partition.
+    pub partition: u32,
+    /// The offset of the first of them.
+    pub offset: u64,
+    /// How many.
+    pub count: u32,
+    /// The leaf in the audit log that says so.
+    pub receipt: u64,
+}
+
 /// What was stored.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Published {
-    /// The offset of the first event that was stored.
-    pub offset: u64,
-    /// The partition that they are in.
-    pub partition: u32,
+    /// Where: in the order of the partitions, each once; none if nothing was stored.
+    pub parts: Vec<Part>,
     /// How many were stored.
     pub count: u32,
     /// True if this request had been done before; nothing was stored again.
@@ -111,6 +126,22 @@ pub struct Published {
     pub quarantined: Vec<Quarantined>,
     /// Lower-case hex. With it the audit leaf proves what was sent: its digest is SHA-256(salt || SHA-256(body)).
     pub salt: String,
+}
+
+impl Published {
+    /// Where all of it is, if that is one partition.
+    pub fn only(&self) -> Option<&Part> {
+        match self.parts.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+impl From<(Stored, u64)> for Part {
+    fn from((stored, receipt): (Stored, u64)) -> Self {
+        Self { partition: stored.partition, offset: stored.base_offset, count: stored.count, receipt }
+    }
 }
 
 /// An event that cannot be stored.
@@ -124,17 +155,32 @@ pub(crate) struct Refused {
 pub(crate) struct Stored {
     pub(crate) partition: u32,
     pub(crate) base_offset: u64,
+    pub(crate) count: u32,
     /// True if an earlier request did it.
     pub(crate) duplicate: bool,
 }
 
-/// A batch, sealed, and what could not be.
+/// Events, sealed, and what could not be.
 pub(crate) struct SealedBatch {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) count: u32,
+    /// A batch for each partition that they may go to, in their order; it may be empty.
+    pub(crate) parts: Vec<SealedPart>,
     pub(crate) refused: Vec<Refused>,
     /// What may be learned from it once it is stored.
     pub(crate) lesson: Option<Lesson>,
+}
+
+/// A batch of one partition.
+pub(crate) struct SealedPart {
+    pub(crate) partition: u32,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+}
+
+impl SealedBatch {
+    /// All that were sealed.
+    pub(crate) fn count(&self) -> u32 {
+        self.parts.iter().map(|part| part.count).sum()
+    }
 }
 
 impl Hub {
@@ -153,37 +199,45 @@ impl Hub {
             request.version.map(|major| self.held_to_version(&contract, &request.product, major)).transpose()?;
         events.held = version.flatten();
         let now = self.now();
-        let mut batch = self.seal_batch(&contract, &request.product, events.clone(), now).await?;
-        if !batch.refused.is_empty() {
-            add(&self.inner().counters.events_refused, batch.refused.len() as u64);
+        let spread = self.spread(&request, &events, dedup.as_ref())?;
+        let mut batch = self.seal_batch(&contract, &request.product, events.clone(), spread, now).await?;
+        let refused = std::mem::take(&mut batch.refused);
+        if !refused.is_empty() {
+            add(&self.inner().counters.events_refused, refused.len() as u64);
             if !request.proceed {
-                return Err(refusal(batch.refused, events.ranges.len()));
+                return Err(refusal(refused, events.ranges.len()));
             }
         }
-        let partition = self.partition(&request, &events, dedup.as_ref())?;
-        let appended = self.append(&permit, &request.product, partition, &mut batch, now, dedup.clone()).await?;
-        let partition = appended.partition;
-        self.set_aside(&request.product, &events, &batch.refused, now, dedup.as_ref()).await?;
-        if !appended.duplicate {
-            add(&self.inner().counters.events_published, u64::from(batch.count));
-        }
+        let stored = self.append(&permit, &request.product, batch, now, dedup.clone()).await?;
+        self.set_aside(&request.product, &events, &refused, now, dedup.as_ref()).await?;
+        let new = stored.iter().filter(|stored| !stored.duplicate);
+        add(&self.inner().counters.events_published, new.map(|stored| u64::from(stored.count)).sum());
         let salt: [u8; 32] = random_array();
         let mut leaf = hub_leaf(now, caller, PUBLISH);
         leaf.product = Some(request.product.clone());
-        leaf.count = u64::from(batch.count);
-        leaf.offsets = (batch.count > 0)
-            .then(|| (appended.base_offset, appended.base_offset + u64::from(batch.count).saturating_sub(1)));
         leaf.digest = Some(salted(&salt, &body_hash));
+        let receipt = self.record_parts(leaf, &stored).await?;
         let published = Published {
-            offset: appended.base_offset,
-            partition,
-            count: batch.count,
-            duplicate: appended.duplicate,
+            count: stored.iter().map(|stored| stored.count).sum(),
+            duplicate: !stored.is_empty() && stored.iter().all(|stored| stored.duplicate),
+            parts: stored.into_iter().zip(receipt..).map(Part::from).collect(),
             time: now,
-            quarantined: batch.refused.into_iter().take(MAX_TOLD).map(told).collect(),
+            quarantined: refused.into_iter().take(MAX_TOLD).map(told).collect(),
             salt: to_hex(&salt),
         };
-        self.audited(leaf, published).await
+        Ok(Audited { value: published, leaf: receipt })
+    }
+
+    /// Puts on record what was stored, partition by partition, next to each other; answers the number of the first leaf.
+    async fn record_parts(&self, leaf: Leaf, stored: &[Stored]) -> Result<u64> {
+        let of_part = |stored: &Stored| Leaf {
+            partition: Some(stored.partition),
+            offsets: Some((stored.base_offset, stored.base_offset + u64::from(stored.count).saturating_sub(1))),
+            count: u64::from(stored.count),
+            ..leaf.clone()
+        };
+        let leaves: Vec<Leaf> = stored.iter().map(of_part).collect();
+        if leaves.is_empty() { self.record(leaf).await } else { self.record_all(&leaves).await }
     }
 
     /// Checks and seals events; redone in the rare case that another publisher drew a new subject's key first.
@@ -192,6 +246,7 @@ impl Hub {
         contract: &std::sync::Arc<CompiledContract>,
         product: &ProductId,
         events: Events,
+        spread: Spread,
         now: Timestamp,
     ) -> Result<SealedBatch> {
         let needs_keys = self.needs_keys(product);
@@ -201,7 +256,7 @@ impl Hub {
             let schemas = Schemas::of(self, contract, product, events.held.clone());
             let (contract, events) = (contract.clone(), events.clone());
             let is_short = events.body.len() <= INLINE_BYTES;
-            let work = Work { contract, events, keys, now, schemas, packing, needs_keys };
+            let work = Work { contract, events, spread, keys, now, schemas, packing, needs_keys };
             let (batch, keys) = if is_short {
                 work.seal(&self.inner().cores)
             } else {
@@ -234,60 +289,119 @@ impl Hub {
         batch.lesson.take().into_iter().for_each(learn);
     }
 
-    /// The one way to where events are kept, the log or a cluster. It demands a permit to publish there, which must still
-    /// hold now that the work of sealing is done.
-    pub(crate) async fn append(
+    /// The same for events of one partition. Where nothing is to be stored, it answers where the partition ends.
+    pub(crate) async fn append_one(
         &self,
         permit: &Permit,
         product: &ProductId,
         partition: u32,
-        batch: &mut SealedBatch,
+        batch: SealedBatch,
         timestamp: Timestamp,
         dedup: Option<Dedup>,
     ) -> Result<Stored> {
+        if let Some(stored) = self.append(permit, product, batch, timestamp, dedup).await?.pop() {
+            return Ok(stored);
+        }
+        let base_offset = self.kept(&Self::stream(product, partition)).await?.end;
+        Ok(Stored { partition, base_offset, count: 0, duplicate: false })
+    }
+
+    /// The one way to where events are kept, the log or a cluster: a batch for each partition that has any. It demands a
+    /// permit to publish there, which must still hold now that the work of sealing is done.
+    pub(crate) async fn append(
+        &self,
+        permit: &Permit,
+        product: &ProductId,
+        mut batch: SealedBatch,
+        timestamp: Timestamp,
+        dedup: Option<Dedup>,
+    ) -> Result<Vec<Stored>> {
         permit
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
-        let stream = Self::stream(product, partition);
-        if batch.count == 0 {
-            return Ok(Stored { partition, base_offset: self.kept(&stream).await?.end, duplicate: false });
-        }
-        if let Some(cluster) = &self.inner().cluster {
-            let stored = self.append_elsewhere(cluster.as_ref(), stream, batch, dedup, timestamp).await?;
-            self.learn(batch);
-            return Ok(stored);
-        }
-        let payload = Bytes::from(std::mem::take(&mut batch.bytes));
-        let append = Append { stream, count: batch.count, payload, timestamp, dedup };
-        let appended = self.inner().stores.log.append(append).await?;
-        self.learn(batch);
-        Ok(Stored { partition, base_offset: appended.base_offset, duplicate: appended.duplicate })
+        let mut parts = std::mem::take(&mut batch.parts);
+        parts.retain(|part| part.count > 0);
+        let stored = match &self.inner().cluster {
+            _ if parts.is_empty() => Vec::new(),
+            Some(cluster) => self.append_elsewhere(cluster.as_ref(), product, parts, dedup, timestamp).await?,
+            None => self.append_here(product, parts, dedup, timestamp).await?,
+        };
+        self.learn(&mut batch);
+        Ok(stored)
     }
 
-    /// The partition that the publisher names; or that of the events' key, as Kafka's clients choose it; or one for the
-    /// idempotency key, so that a retry goes there too; or any.
-    fn partition(&self, request: &Publish, events: &Events, dedup: Option<&Dedup>) -> Result<u32> {
+    /// Appends batches to the log, all or none.
+    async fn append_here(
+        &self,
+        product: &ProductId,
+        parts: Vec<SealedPart>,
+        dedup: Option<Dedup>,
+        timestamp: Timestamp,
+    ) -> Result<Vec<Stored>> {
+        let places: Vec<(u32, u32)> = parts.iter().map(|part| (part.partition, part.count)).collect();
+        let dedups = self.dedup_by_part(dedup, &places);
+        let append = |(SealedPart { partition, bytes, count }, dedup)| Append {
+            stream: Self::stream(product, partition),
+            count,
+            payload: bytes.into(),
+            timestamp,
+            dedup,
+        };
+        let appended = self.inner().stores.log.append_all(parts.into_iter().zip(dedups).map(append).collect()).await;
+        let appended = match appended {
+            Err(StorageError::DedupConflict) if places.len() > 1 => {
+                return Err(HubError::new(codes::KEY_REUSED, ELSEWHERE));
+            }
+            appended => appended?,
+        };
+        let stored = |((partition, count), Appended { base_offset, duplicate })| Stored {
+            partition,
+            base_offset,
+            count,
+            duplicate,
+        };
+        Ok(places.into_iter().zip(appended).map(stored).collect())
+    }
+
+    /// What each part of a request is known by. The first has the request's own key, so that this is known again whichever
+    /// parts it has; each has to come with the same others again.
+    fn dedup_by_part(&self, dedup: Option<Dedup>, places: &[(u32, u32)]) -> Vec<Option<Dedup>> {
+        let Some(dedup) = dedup else { return vec![None; places.len()] };
+        if places.len() == 1 {
+            return vec![Some(dedup)];
+        }
+        let mac = &self.inner().dedup_key;
+        let all: Vec<u8> =
+            places.iter().flat_map(|(at, count)| [at.to_be_bytes(), count.to_be_bytes()]).flatten().collect();
+        let body = mac.mac_parts(&[b"parts\0", &dedup.body, &all]);
+        let part = |(nth, (partition, _)): (usize, &(u32, u32))| match nth {
+            0 => dedup.key,
+            _ => mac.mac_parts(&[b"part\0", &dedup.key, &partition.to_be_bytes()]),
+        };
+        places.iter().enumerate().map(|place| Some(Dedup { key: part(place), body, ..dedup })).collect()
+    }
+
+    /// The partition that the publisher names; or those of the events' keys, as Kafka's clients choose them. Events without
+    /// a key go together to one for the idempotency key, so that a retry goes there too; or to any.
+    fn spread(&self, request: &Publish, events: &Events, dedup: Option<&Dedup>) -> Result<Spread> {
         let model = self.model();
-        let partitions = model.products.get(&request.product).ok_or_else(HubError::not_found)?.partitions;
+        let partitions = model.products.get(&request.product).ok_or_else(HubError::not_found)?.partitions.max(1);
         if let Some(partition) = request.partition {
             let detail = || format!("The product has the partitions 0 to {}.", partitions.saturating_sub(1));
             return if partition < partitions {
-                Ok(partition)
+                Ok(Spread::To(partition))
             } else {
                 Err(HubError::new(codes::BAD_PARAMETER, detail()))
             };
         }
-        let mut keyed =
-            (0..events.ranges.len()).filter_map(|index| events.key(index)).map(|key| of_key(key, partitions));
-        if let Some(partition) = keyed.next() {
-            if keyed.any(|other| other != partition) {
-                let detail = "The events' keys belong to different partitions: send them apart, or name the partition.";
-                return Err(HubError::new(codes::BAD_PARAMETER, detail));
-            }
-            return Ok(partition);
-        }
         let [a, b, c, d, ..] = dedup.map_or_else(random_array, |dedup| dedup.key);
-        Ok(u32::from_le_bytes([a, b, c, d]) % partitions.max(1))
+        let keyless = u32::from_le_bytes([a, b, c, d]) % partitions;
+        let spread = Spread::ByKey { partitions, keyless };
+        // Mostly it is one: then there is one batch to write.
+        let mut chosen = (0..events.ranges.len()).map(|index| spread.nth(events.key(index)));
+        let first = chosen.next().unwrap_or_default();
+        let is_one = events.around.is_empty() || chosen.all(|other| other == first);
+        Ok(if is_one { Spread::To(first as u32) } else { spread })
     }
 
     fn dedup(&self, caller: &Caller, request: &Publish, events: &Events, body: &[u8; 32]) -> Result<Option<Dedup>> {
@@ -465,5 +579,5 @@ impl Drop for Flying<'_> {
 
 mod cloud;
 mod framed;
-mod partitioner;
+pub(crate) mod partitioner;
 pub(crate) mod sealing;

@@ -183,6 +183,7 @@ impl Hub {
         leaf.owner = Some(reader.view.current.owner.clone());
         leaf.grant = reader.grant().cloned();
         leaf.purpose = reader.grant.as_ref().map(|grant| tradelane_audit::Word::near(&grant.purpose));
+        leaf.partition = offsets.map(|_| reader.partition);
         leaf.offsets = offsets;
         leaf.count = u64::from(count);
         leaf.classes = classes;

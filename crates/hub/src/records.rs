@@ -15,6 +15,7 @@ use crate::authorize::{Act, On};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 use crate::health::add;
+use crate::publish::partitioner::Spread;
 use crate::publish::{Events, IDEMPOTENCY_SECONDS, KeyPlace, MAX_BODY, RecordPlace};
 use crate::read::{MAX_SCAN, Reader};
 
@@ -163,19 +164,21 @@ impl Hub {
         let events = gather(&publish.batch, &batch).map_err(unusable)?;
         let contract = self.contract(product)?;
         let now = self.now();
-        let mut sealed = self.seal_batch(&contract, product, events, now).await?;
+        let spread = Spread::To(publish.partition);
+        let sealed = self.seal_batch(&contract, product, events, spread, now).await?;
         if !sealed.refused.is_empty() {
             add(&self.inner().counters.events_refused, sealed.refused.len() as u64);
             return Ok(RecordsOutcome::Refused(sealed.refused.into_iter().take(MAX_TOLD).map(told).collect()));
         }
-        let count = u64::from(sealed.count);
-        let appended = self.append(&permit, product, publish.partition, &mut sealed, now, dedup).await?;
+        let count = u64::from(sealed.count());
+        let appended = self.append_one(&permit, product, publish.partition, sealed, now, dedup).await?;
         if !appended.duplicate {
             add(&self.inner().counters.events_published, count);
         }
         let mut leaf = hub_leaf(now, caller, PUBLISH);
         leaf.product = Some(product.clone());
         leaf.count = count;
+        leaf.partition = Some(publish.partition);
         leaf.offsets = Some((appended.base_offset, appended.base_offset + count.saturating_sub(1)));
         let bounds = self.inner().stores.log.bounds(&Self::stream(product, publish.partition)).await?;
         let start = bounds.map_or(0, |bounds| bounds.start);
@@ -199,7 +202,8 @@ impl Hub {
         let head = BatchHead { base_offset: 0, leader_epoch: -1, ..BatchHead::of(&batch) };
         let events = Events { head: Some(head), ..gather(&publish.batch, &batch).map_err(unusable)? };
         let contract = self.contract(product)?;
-        let mut sealed = self.seal_batch(&contract, product, events, self.now()).await?;
+        let spread = Spread::To(publish.partition);
+        let mut sealed = self.seal_batch(&contract, product, events, spread, self.now()).await?;
         if !sealed.refused.is_empty() {
             add(&self.inner().counters.events_refused, sealed.refused.len() as u64);
             return Ok(SealOutcome::Refused(sealed.refused.into_iter().take(MAX_TOLD).map(told).collect()));
@@ -208,7 +212,8 @@ impl Hub {
             .covers(Action::Publish, product, self.now())
             .map_err(|error| HubError::of(error.code()).because(error))?;
         self.learn(&mut sealed);
-        Ok(SealOutcome::Sealed(SealedRecords { batch: sealed.bytes.into(), count: sealed.count }))
+        let part = sealed.parts.pop().ok_or_else(|| HubError::of(codes::INTERNAL))?;
+        Ok(SealOutcome::Sealed(SealedRecords { batch: part.bytes.into(), count: part.count }))
     }
 
     /// Puts on record what a cluster has stored. `base_offset` is none if the cluster does not say.
@@ -216,6 +221,7 @@ impl Hub {
         &self,
         caller: &Caller,
         product: &ProductId,
+        partition: u32,
         base_offset: Option<u64>,
         count: u32,
     ) -> Result<Audited<()>> {
@@ -223,6 +229,7 @@ impl Hub {
         let mut leaf = hub_leaf(self.now(), caller, PUBLISH);
         leaf.product = Some(product.clone());
         leaf.count = u64::from(count);
+        leaf.partition = Some(partition);
         leaf.offsets = base_offset.map(|base| (base, base + u64::from(count).saturating_sub(1)));
         self.audited(leaf, ()).await
     }

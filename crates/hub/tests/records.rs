@@ -335,7 +335,7 @@ async fn a_batch_that_a_cluster_stores_keeps_its_numbers_and_shows_each_reader_i
     let outcome = world.hub.seal_records(&world.publisher, publish.clone()).await.unwrap();
     let tradelane_hub::SealOutcome::Sealed(sealed) = outcome else { panic!("refused") };
     assert!(!sealed.batch.windows(5).any(|window| window == b"price"));
-    world.hub.record_published(&world.publisher, &product(), Some(500), sealed.count).await.unwrap();
+    world.hub.record_published(&world.publisher, &product(), 0, Some(500), sealed.count).await.unwrap();
     assert!(world.hub.seal_records(&world.near, publish).await.is_err(), "a reader seals nothing");
 
     let mut stored = sealed.batch.to_vec();

@@ -112,15 +112,15 @@ impl ClusterLog for Memory {
 
     async fn wait(&self, _: &StreamId, _: u64) {}
 
-    async fn number(&self, _: &StreamId) -> Result<BatchNumbers, ClusterError> {
-        Ok(BatchNumbers { producer: 1, epoch: 0, sequence: 0 })
+    async fn number(&self, streams: &[StreamId]) -> Result<Vec<BatchNumbers>, ClusterError> {
+        Ok(vec![BatchNumbers { producer: 1, epoch: 0, sequence: 0 }; streams.len()])
     }
 
-    async fn append(&self, _: &StreamId, _: u32, _: Bytes) -> Result<u64, ClusterError> {
-        Ok(self.batches.fetch_add(1, SeqCst))
+    async fn append(&self, _: u32, batches: Vec<(StreamId, Bytes)>) -> Vec<Result<u64, ClusterError>> {
+        batches.iter().map(|_| Ok(self.batches.fetch_add(1, SeqCst))).collect()
     }
 
-    fn settle(&self, _: &StreamId, _: BatchNumbers, _: u32) {
+    fn settle(&self, _: &[(StreamId, BatchNumbers, u32)]) {
         if let Some(doomed) = self.doomed.lock().unwrap().take() {
             doomed.abort();
         }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tradelane_model::Timestamp;
 
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 
 /// One ordered sequence of events: a partition of a data product.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +55,8 @@ pub struct Append {
 pub const MAX_BATCH: usize = 64 << 20;
 /// The most events that one batch may have.
 pub const MAX_COUNT: u32 = 1_000_000;
+/// The most batches that are appended as one.
+pub const MAX_TOGETHER: usize = 1_024;
 
 /// An append that is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +135,18 @@ pub trait EventLog: Send + Sync {
     /// With a [`Dedup`], the same key and body again return the offset of the first time and write nothing; the same
     /// key with another body is [`DedupConflict`](crate::StorageError::DedupConflict). Two that race are decided in the
     /// order in which they reach the log, so there is no state "in flight" here. Waits while the log's queue is full.
-    async fn append(&self, append: Append) -> Result<Appended>;
+    async fn append(&self, append: Append) -> Result<Appended> {
+        let appended = self.append_all(vec![append]).await?;
+        appended.first().copied().ok_or(StorageError::Limit { what: "the number of batches" })
+    }
+
+    /// Appends batches to different streams as one, and returns when they are on disk: all of them or none, whatever
+    /// happens meanwhile. At most [`MAX_TOGETHER`]. Answers where each is, in their order.
+    ///
+    /// Either all have a [`Dedup`] of their own or none has. If none of their keys is known, they are stored; if all are,
+    /// each with its body and in its stream, nothing is, and the answer is that of the first time. Anything else is
+    /// [`DedupConflict`](crate::StorageError::DedupConflict).
+    async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>>;
 
     /// The batches from the one that holds `from_offset`, up to about `max_bytes` of payload, but at least one if there
     /// is one. Empty at the end of the stream. An unknown stream, an offset that is no longer kept and one beyond the

@@ -52,7 +52,17 @@ fn append(writer: u64, n: u64) -> Append {
     }
 }
 
-/// What a writer had acknowledged: `log writer n base`, `journal seq` or `key id`.
+/// Two batches that are appended as one.
+fn pair(n: u64) -> Vec<Append> {
+    let one = |partition: u32| {
+        let mut append = append(WRITERS + u64::from(partition), n);
+        append.stream = StreamId::new("pair", partition);
+        append
+    };
+    vec![one(1), one(0)]
+}
+
+/// What a writer had acknowledged: `log writer n base`, `pair n base base`, `journal seq` or `key id`.
 type Acknowledged = Vec<Vec<String>>;
 
 fn acknowledge(line: &str) {
@@ -81,6 +91,12 @@ fn child_that_writes() {
             })
         });
         let _log_writers: Vec<_> = log_writers.collect();
+        let _pair_writer = tokio::spawn(async move {
+            for n in round * 1_000_000.. {
+                let appended = log.append_all(pair(n)).await.unwrap();
+                acknowledge(&format!("pair {n} {} {}", appended[0].base_offset, appended[1].base_offset));
+            }
+        });
         let mut head = control.head().await.unwrap();
         for id in round * 1_000_000 + 1.. {
             let event = Bytes::from(vec![id as u8; 300]);
@@ -157,6 +173,24 @@ fn number(words: &[String], at: usize) -> u64 {
     words[at].parse().unwrap()
 }
 
+/// Of each pair both are there or none, acknowledged or not.
+async fn whole_pairs(log: &SqliteLog) {
+    let mut numbers = [Vec::new(), Vec::new()];
+    for (partition, numbers) in (0..).zip(&mut numbers) {
+        let stream = StreamId::new("pair", partition);
+        let end = log.bounds(&stream).await.unwrap().map_or(0, |bounds| bounds.end);
+        let mut offset = 0;
+        while offset < end {
+            for batch in log.read(&stream, offset, 8 << 20).await.unwrap() {
+                let seed = u64::from_be_bytes(batch.payload[..8].try_into().unwrap());
+                numbers.push(seed & ((1 << 40) - 1));
+                offset = batch.end_offset();
+            }
+        }
+    }
+    assert!(numbers[0] == numbers[1], "{} and {} of pairs", numbers[0].len(), numbers[1].len());
+}
+
 /// Opens all stores and looks for everything that was acknowledged; answers the log for more questions.
 async fn verify(directory: &Path, acknowledged: &Acknowledged) -> SqliteLog {
     let log = SqliteLog::open(&directory.join("log.db"), &key(), &options()).unwrap();
@@ -172,6 +206,12 @@ async fn verify(directory: &Path, acknowledged: &Acknowledged) -> SqliteLog {
                 assert_eq!((found.base_offset, found.count), (base, sent.count));
                 assert!(found.payload == sent.payload, "{words:?}");
             }
+            "pair" => {
+                for (sent, at) in pair(number(words, 1)).iter().zip(2..) {
+                    let found = &log.read(&sent.stream, number(words, at), 1).await.unwrap()[0];
+                    assert!(found.payload == sent.payload, "{words:?}");
+                }
+            }
             "journal" => {
                 let found = Journal::read(&control, number(words, 1), 1).await.unwrap();
                 assert_eq!(found[0].1, vec![number(words, 2) as u8; 300]);
@@ -184,6 +224,12 @@ async fn verify(directory: &Path, acknowledged: &Acknowledged) -> SqliteLog {
         let again = log.append(append(number(words, 1), number(words, 2))).await.unwrap();
         assert_eq!(again, Appended { base_offset: number(words, 3), duplicate: true });
     }
+    for words in acknowledged.iter().rev().filter(|words| words[0] == "pair").take(3) {
+        let again = log.append_all(pair(number(words, 1))).await.unwrap();
+        let were = [2, 3].map(|at| Appended { base_offset: number(words, at), duplicate: true });
+        assert_eq!(again, were);
+    }
+    whole_pairs(&log).await;
     for (stream, bounds) in log.streams().await.unwrap() {
         let mut offset = 0;
         while offset < bounds.end {

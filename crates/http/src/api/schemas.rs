@@ -221,6 +221,7 @@ fn of_the_model(schemas: &mut Map<String, Value>) {
                         "action": text(), "classes": array(text()), "count": { "type": "integer", "minimum": 0 },
                         "digest": text(), "grant": id(), "offsets": array(json!({ "type": "integer", "minimum": 0 })),
                         "org": id(), "outcome": words(&["allowed", "refused", "failed"]), "owner": id(), "principal": id(),
+                        "partition": { "type": "integer", "minimum": 0 },
                         "product": id(), "purpose": text(), "reason": text(), "v": { "type": "integer" }, "view": text(),
                     }
                 }

@@ -10,10 +10,12 @@ use utoipa::ToSchema;
 #[schema(rename_all = "camelCase")]
 #[allow(dead_code)] // Its shape is all that is used.
 pub(crate) struct Published {
-    /// The offset of the first event that was stored.
-    offset: u64,
-    /// The partition that they are in.
-    partition: u32,
+    /// Where they are, partition by partition; none if nothing was stored.
+    parts: Vec<Part>,
+    /// The partition that all of them are in, if it is one.
+    partition: Option<u32>,
+    /// The offset of the first event in it.
+    offset: Option<u64>,
     /// How many were stored.
     count: u32,
     /// True if this request had been done before; nothing was stored again.
@@ -25,7 +27,21 @@ pub(crate) struct Published {
     quarantined: Vec<Quarantined>,
     /// With it the audit leaf proves what was sent: its digest is SHA-256(salt || SHA-256(body)).
     salt: String,
-    /// The leaf in the audit log.
+    /// The leaf in the audit log; of several, that of the first part.
+    receipt: u64,
+}
+
+/// Events that are in one partition, one behind the other.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Its shape is all that is used.
+pub(crate) struct Part {
+    /// The partition.
+    partition: u32,
+    /// The offset of the first of them.
+    offset: u64,
+    /// How many.
+    count: u32,
+    /// The leaf in the audit log that says so.
     receipt: u64,
 }
 

@@ -1,6 +1,39 @@
 //! Where events with a key go: to the partition that Kafka's clients choose for it, so that events of one key stay in one
 //! order, whichever way they come.
 
+/// Where the events of a request go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// All to one partition.
+    To(u32),
+    /// Each to the partition of its key.
+    ByKey {
+        /// How many the product has, at least one.
+        partitions: u32,
+        /// Where those go that have no key.
+        keyless: u32,
+    },
+}
+
+impl Spread {
+    /// The partitions that events may go to.
+    pub(crate) fn partitions(self) -> std::ops::Range<u32> {
+        match self {
+            Self::To(partition) => partition..partition.saturating_add(1),
+            Self::ByKey { partitions, .. } => 0..partitions,
+        }
+    }
+
+    /// Which of these it is for an event with this key, from 0.
+    pub(crate) fn nth(self, key: Option<&[u8]>) -> usize {
+        match (self, key) {
+            (Self::To(_), _) => 0,
+            (Self::ByKey { keyless, .. }, None) => keyless as usize,
+            (Self::ByKey { partitions, .. }, Some(key)) => of_key(key, partitions) as usize,
+        }
+    }
+}
+
 /// The partition for a key, of `partitions`.
 pub(crate) fn of_key(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
@@ -30,6 +63,18 @@ fn murmur2(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_go_where_their_keys_say_and_those_without_a_key_stay_together() {
+        let spread = Spread::ByKey { partitions: 10, keyless: 3 };
+        let partitions: Vec<u32> = spread.partitions().collect();
+        assert_eq!(partitions[spread.nth(Some(b"abc"))], 7);
+        assert_eq!(partitions[spread.nth(None)], 3);
+        for key in [Some(b"abc".as_slice()), Some(b"foobar"), None] {
+            let one = Spread::To(4);
+            assert_eq!(one.partitions().nth(one.nth(key)), Some(4));
+        }
+    }
 
     #[test]
     fn a_key_has_the_hash_that_kafkas_own_tests_expect() {

@@ -8,7 +8,8 @@ use std::thread::Builder;
 use tradelane_model::{Timestamp, codes};
 
 use super::framed::Schemas;
-use super::{Events, RecordPlace, Refused, SealedBatch};
+use super::partitioner::Spread;
+use super::{Events, RecordPlace, Refused, SealedBatch, SealedPart};
 use crate::batch::{self, BatchWriter};
 use crate::dictionaries::BatchPacking;
 use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
@@ -60,6 +61,7 @@ impl Drop for Taken<'_> {
 pub(super) struct Work {
     pub(super) contract: Arc<CompiledContract>,
     pub(super) events: Events,
+    pub(super) spread: Spread,
     pub(super) keys: BatchKeys,
     pub(super) now: Timestamp,
     pub(super) schemas: Schemas,
@@ -78,13 +80,15 @@ impl Work {
         (self.in_parts(taken.count), self.keys)
     }
 
-    /// The first part goes into the batch at once. The others are sealed meanwhile, and go behind it in their order.
+    /// The first part goes into the batches at once. The others are sealed meanwhile, and go behind it in their order.
     fn in_parts(&mut self, parts: usize) -> Result<SealedBatch> {
         let packing = std::mem::take(&mut self.packing);
         let (this, count) = (&*self, self.events.ranges.len());
-        let mut bytes = Vec::with_capacity(this.events.body.len() + count * 256 + 64);
+        let partitions = this.spread.partitions();
+        let about = (this.events.body.len() + count * 256) / partitions.len().max(1) + 64;
+        let mut bytes: Vec<Vec<u8>> = partitions.clone().map(|_| Vec::with_capacity(about)).collect();
         let head = this.events.head.unwrap_or_else(|| batch::head(0, this.now));
-        let mut batch = BatchWriter::new(&mut bytes, &head);
+        let mut batches: Vec<_> = bytes.iter_mut().map(|bytes| BatchWriter::new(bytes, &head)).collect();
         let begins = |part: usize| count * part / parts;
         let (refused, lesson) = std::thread::scope(|scope| {
             let others: Vec<_> = (1..parts)
@@ -92,21 +96,24 @@ impl Work {
                 .map(|(packing, range)| Builder::new().spawn_scoped(scope, move || this.part(range, packing)))
                 .collect::<Result<_, _>>()
                 .map_err(|error| HubError::of(codes::INTERNAL).because(error).retry(1))?;
-            let mut first = Sealing::new(this, packing, Sealed::Batch(&mut batch));
+            let mut first = Sealing::new(this, packing, Sealed::Batches(&mut batches));
             first.all(0..begins(1))?;
             let (mut refused, lesson) = (first.refused, first.looking.packing.lesson());
             for other in others {
                 let part = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                for Record { time, around, value } in &part.records {
-                    batch.push(*time, around, value.as_ref().and_then(|value| part.events.get(value.clone())))?;
+                for Record { nth, time, around, value } in &part.records {
+                    let value = value.as_ref().and_then(|value| part.events.get(value.clone()));
+                    nth_of(&mut batches, *nth)?.push(*time, around, value)?;
                 }
                 refused.extend(part.refused);
             }
             Ok::<_, HubError>((refused, lesson))
         })?;
-        let count = batch.count();
-        batch.finish(count)?;
-        Ok(SealedBatch { count, bytes, refused, lesson })
+        let counts: Vec<u32> = batches.iter().map(BatchWriter::count).collect();
+        batches.into_iter().zip(&counts).try_for_each(|(batch, count)| batch.finish(*count))?;
+        let parts = partitions.zip(bytes).zip(counts);
+        let parts = parts.map(|((partition, bytes), count)| SealedPart { partition, bytes, count }).collect();
+        Ok(SealedBatch { parts, refused, lesson })
     }
 
     fn part(&self, range: Range<usize>, packing: BatchPacking) -> Result<Part> {
@@ -126,6 +133,8 @@ struct Part {
 }
 
 struct Record {
+    /// Which of the batches it goes to.
+    nth: usize,
     time: i64,
     around: KeyAndHeaders,
     /// Where in the part's events it is. None: it says that its key is no more.
@@ -134,7 +143,7 @@ struct Record {
 
 /// Where sealed events go.
 enum Sealed<'a, 'o> {
-    Batch(&'a mut BatchWriter<'o>),
+    Batches(&'a mut [BatchWriter<'o>]),
     Part(&'a mut Vec<Record>),
 }
 
@@ -180,7 +189,7 @@ impl<'a, 'o> Sealing<'a, 'o> {
         };
         let mut around = KeyAndHeaders::default();
         Envelope::name_schema(&mut around, schema);
-        self.put(self.work.now.millis(), around, Some(before))?;
+        self.put(None, self.work.now.millis(), around, Some(before))?;
         Ok(Ok(()))
     }
 
@@ -221,26 +230,31 @@ impl<'a, 'o> Sealing<'a, 'o> {
             Ok(mut stored) => {
                 Envelope::name_schema(&mut stored, schema);
                 let time = place.time.unwrap_or_else(|| now.millis());
-                self.put(time, stored, (!place.is_tombstone).then_some(before))?;
+                self.put(events.key(index), time, stored, (!place.is_tombstone).then_some(before))?;
             }
             Err(refused) => return Ok(Err(refused)),
         }
         Ok(Ok(()))
     }
 
-    /// Puts a record behind the others; its event begins at `value`.
-    fn put(&mut self, time: i64, around: KeyAndHeaders, value: Option<usize>) -> Result<()> {
+    /// Puts a record behind the others of its partition, which the key as it came chooses; its event begins at `value`.
+    fn put(&mut self, key: Option<&[u8]>, time: i64, around: KeyAndHeaders, value: Option<usize>) -> Result<()> {
+        let nth = self.work.spread.nth(key);
         match &mut self.sealed {
-            Sealed::Batch(batch) => {
-                batch.push(time, &around, value.and_then(|begin| self.event.get(begin..)))?;
+            Sealed::Batches(batches) => {
+                nth_of(batches, nth)?.push(time, &around, value.and_then(|begin| self.event.get(begin..)))?;
                 self.event.clear();
             }
             Sealed::Part(records) => {
-                records.push(Record { time, around, value: value.map(|begin| begin..self.event.len()) });
+                records.push(Record { nth, time, around, value: value.map(|begin| begin..self.event.len()) });
             }
         }
         Ok(())
     }
+}
+
+fn nth_of<'b, 'o>(batches: &'b mut [BatchWriter<'o>], nth: usize) -> Result<&'b mut BatchWriter<'o>> {
+    batches.get_mut(nth).ok_or_else(|| HubError::of(codes::INTERNAL).because("a partition that is none"))
 }
 
 #[cfg(test)]

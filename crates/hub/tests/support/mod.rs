@@ -214,7 +214,7 @@ impl World {
         let body = Body::Lines(text.to_owned().into());
         let request =
             Publish { product: product(), body, idempotency_key: None, proceed: false, partition: None, version: None };
-        self.hub.publish(&self.publisher, request).await.map(|published| published.value().offset)
+        self.hub.publish(&self.publisher, request).await.map(|published| published.value().only().unwrap().offset)
     }
 
     /// Everything that a caller reads, line by line.

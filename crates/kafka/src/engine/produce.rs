@@ -168,7 +168,9 @@ impl Passing<'_> {
         response.current_leader = LeaderIdAndEpoch::default();
         if response.error_code == codes::NONE {
             let base = u64::try_from(response.base_offset).ok();
-            let recorded = self.ask.shared.hub.record_published(self.ask.caller, &product, base, count).await;
+            let partition = place.index.unsigned_abs();
+            let recorded =
+                self.ask.shared.hub.record_published(self.ask.caller, &product, partition, base, count).await;
             if let Err(error) = recorded {
                 let code = codes::of(&error);
                 response = refusal(place.index, code).with_error_message(message(code, &error));
@@ -181,7 +183,8 @@ impl Passing<'_> {
     async fn record_untold(&self, places: &[Place]) -> bool {
         let leaves = places.iter().filter_map(|place| match &place.verdict {
             Verdict::Sealed { product, count, .. } => {
-                Some(self.ask.shared.hub.record_published(self.ask.caller, product, None, *count))
+                let partition = place.index.unsigned_abs();
+                Some(self.ask.shared.hub.record_published(self.ask.caller, product, partition, None, *count))
             }
             Verdict::Refused(_) => None,
         });

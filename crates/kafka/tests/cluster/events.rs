@@ -46,6 +46,10 @@ kind: Product
 spec: {id: acme-track, owner: acme, contract: acme-track}
 ---
 apiVersion: tradelane/v1
+kind: Product
+spec: {id: acme-spread, owner: acme, contract: acme-orders, partitions: 10}
+---
+apiVersion: tradelane/v1
 kind: Grant
 spec: {id: near-track, product: acme-track, consumer: near, purpose: tracking}
 ---
@@ -69,6 +73,8 @@ struct CutOff {
 const NOT: u8 = 0;
 const BEFORE: u8 = 1;
 const AFTER: u8 = 2;
+/// The first batch of several is stored, the others are not.
+const BETWEEN: u8 = 3;
 
 #[async_trait]
 impl ClusterLog for CutOff {
@@ -84,22 +90,26 @@ impl ClusterLog for CutOff {
         self.topics.wait(stream, offset).await;
     }
 
-    async fn number(&self, stream: &StreamId) -> Result<BatchNumbers, ClusterError> {
-        self.topics.number(stream).await
+    async fn number(&self, streams: &[StreamId]) -> Result<Vec<BatchNumbers>, ClusterError> {
+        self.topics.number(streams).await
     }
 
-    async fn append(&self, stream: &StreamId, partitions: u32, batch: Bytes) -> Result<u64, ClusterError> {
+    async fn append(&self, partitions: u32, batches: Vec<(StreamId, Bytes)>) -> Vec<Result<u64, ClusterError>> {
         let when = self.when.load(Ordering::SeqCst);
         let cut = || Err(ClusterError::Unavailable("cut off by the test".into()));
-        if when == BEFORE {
-            return cut();
-        }
-        let stored = self.topics.append(stream, partitions, batch).await;
-        if when == AFTER { cut() } else { stored }
+        let all = batches.len();
+        let sent = match when {
+            BEFORE => 0,
+            BETWEEN => 1,
+            _ => all,
+        };
+        let mut stored = self.topics.append(partitions, batches.into_iter().take(sent).collect()).await;
+        stored.resize_with(all, cut);
+        if when == AFTER { (0..all).map(|_| cut()).collect() } else { stored }
     }
 
-    fn settle(&self, stream: &StreamId, numbers: BatchNumbers, count: u32) {
-        self.topics.settle(stream, numbers, count);
+    fn settle(&self, batches: &[(StreamId, BatchNumbers, u32)]) {
+        self.topics.settle(batches);
     }
 }
 
@@ -115,6 +125,8 @@ async fn events_in_a_cluster() {
     what_is_published_over_either_listener_is_read_over_both(&world).await;
     a_row_filter_holds(&world).await;
     a_request_that_is_retried_is_stored_once(&world, &cluster).await;
+    a_request_of_several_partitions_is_stored_once_in_each(&world, &cluster).await;
+    what_one_partition_does_not_take_is_missing_until_the_request_is_retried(&kafka, &world).await;
     only_what_is_committed_is_read(&world).await;
     compaction_and_large_pages_are_read_through(&kafka, &world).await;
     epcis_is_captured_once_and_queried_through_the_view(&world).await;
@@ -181,6 +193,11 @@ async fn publish_to(
     Ok(world.hub.publish(&caller(world, "acme.wms"), request).await?.into_parts().0)
 }
 
+/// Where the events of a request begin that are all in one partition.
+fn offset(published: &Published) -> u64 {
+    published.only().unwrap().offset
+}
+
 fn lines(orders: &[u32]) -> Body {
     Body::Lines(orders.iter().map(|id| order(*id) + "\n").collect::<String>().into())
 }
@@ -219,17 +236,17 @@ async fn a_product_without_a_topic_is_empty(world: &World) {
 async fn what_is_published_over_either_listener_is_read_over_both(world: &World) {
     // The first event makes the topic.
     let first = publish(world, TOPIC, lines(&[1, 2]), None).await.unwrap();
-    assert_eq!((first.offset, first.count, first.duplicate), (0, 2, false));
+    assert_eq!((offset(&first), first.count, first.duplicate), (0, 2, false));
     let mut client = world.client("near.app").await;
     await_topic(&mut client, TOPIC).await;
     let mut owner = world.node("acme.wms", 0).await;
     let records = batch(&[order(3), order(4)], None);
     assert_eq!(produce(&mut owner, produce_request(0, records, None)).await.base_offset, 2);
-    assert_eq!(publish(world, TOPIC, Body::One(order(5).into()), None).await.unwrap().offset, 4);
+    assert_eq!(offset(&publish(world, TOPIC, Body::One(order(5).into()), None).await.unwrap()), 4);
     let cloud = json!({"specversion": "1.0", "id": "c6", "source": "/wms", "type": "order",
                        "data": serde_json::from_str::<Value>(&order(6)).unwrap()});
     let cloud = Body::CloudEvent(cloud.to_string().into());
-    assert_eq!(publish_to(world, TOPIC, cloud, None, Some(0)).await.unwrap().offset, 5);
+    assert_eq!(offset(&publish_to(world, TOPIC, cloud, None, Some(0)).await.unwrap()), 5);
     let mut near = world.node("near.app", 0).await;
     let over_kafka = values(&fetch(&mut near, TOPIC, 0, 0, 1).await);
     let over_http = read(world, "near.app", TOPIC, 0).await;
@@ -276,7 +293,7 @@ async fn a_request_that_is_retried_is_stored_once(world: &World, cluster: &CutOf
         let found = publish(world, SECRET, lines(&[71, 72]), Some(key)).await.unwrap();
         let again = publish(world, SECRET, lines(&[71, 72]), Some(key)).await.unwrap();
         assert_eq!((found.duplicate, again.duplicate), (false, true));
-        assert_eq!(found.offset, again.offset);
+        assert_eq!(offset(&found), offset(&again));
     }
     let all = read(world, "acme.owner", SECRET, 0).await;
     assert_eq!(all.len(), before + 2 * (2 + 7));
@@ -294,6 +311,105 @@ pub(crate) async fn await_coordinator(owner: &mut Client) -> FindCoordinatorResp
         found = owner.ask(4, &find).await;
     }
     found
+}
+
+const SPREAD: &str = "acme-spread";
+
+/// CloudEvents of orders with these keys, whose numbers count from the first on. Kafka's clients choose partition 7 for `abc`
+/// and 6 for `foobar`.
+fn keyed(first: u32, keys: &[&str]) -> Body {
+    let event = |(id, key): (u32, &&str)| {
+        json!({"specversion": "1.0", "id": id.to_string(), "source": "/wms", "type": "order", "partitionkey": key,
+               "data": serde_json::from_str::<Value>(&order(id)).unwrap()})
+    };
+    Body::CloudEvents(Value::from_iter((first..).zip(keys).map(event)).to_string().into())
+}
+
+/// The orders that are in a partition, and how many offsets it has.
+async fn orders_in(world: &World, partition: u32) -> Vec<u64> {
+    let all = read(world, "acme.owner", SPREAD, partition).await;
+    all.iter().map(|(_, text)| serde_json::from_str::<Value>(text).unwrap()["qty"].as_u64().unwrap()).collect()
+}
+
+fn places(published: &Published) -> Vec<(u32, u64, u32)> {
+    published.parts.iter().map(|part| (part.partition, part.offset, part.count)).collect()
+}
+
+async fn a_request_of_several_partitions_is_stored_once_in_each(world: &World, cluster: &CutOff) {
+    let send = async |first, keys: &[&str]| publish_to(world, SPREAD, keyed(first, keys), None, None).await;
+    let first = send(1, &["abc", "foobar", "abc"]).await.unwrap();
+    assert_eq!((places(&first), first.count, first.duplicate), (vec![(6, 0, 1), (7, 0, 2)], 3, false));
+    assert!(first.parts[0].receipt < first.parts[1].receipt);
+    let again = send(1, &["abc", "foobar", "abc"]).await.unwrap();
+    assert_eq!((places(&again), again.duplicate), (places(&first), true));
+    for (round, when) in [BEFORE, BETWEEN, AFTER].into_iter().enumerate() {
+        let id = 10 * (round as u32 + 1);
+        cluster.when.store(when, Ordering::SeqCst);
+        for _ in 0..2 {
+            let lost = send(id, &["abc", "foobar", "foobar"]).await.unwrap_err();
+            assert_eq!(lost.code, codes::STORAGE_UNAVAILABLE);
+            let tells = lost.detail.contains("Of the 2 partitions of the request these have their events: 6.");
+            assert_eq!(tells, when == BETWEEN, "{}", lost.detail);
+        }
+        cluster.when.store(NOT, Ordering::SeqCst);
+        send(id + 5, &["foobar", "abc"]).await.unwrap();
+        let found = send(id, &["abc", "foobar", "foobar"]).await.unwrap();
+        let again = send(id, &["abc", "foobar", "foobar"]).await.unwrap();
+        assert_eq!((found.duplicate, again.duplicate, places(&again)), (false, true, places(&found)));
+        for (partition, offset, count) in places(&found) {
+            let orders = orders_in(world, partition).await;
+            let there = &orders[offset as usize..][..count as usize];
+            assert_eq!(there, if partition == 6 { vec![id as u64 + 1, id as u64 + 2] } else { vec![id as u64] });
+        }
+    }
+    let [six, seven] = [orders_in(world, 6).await, orders_in(world, 7).await];
+    for orders in [&six, &seven] {
+        assert!(orders.iter().all(|order| orders.iter().filter(|other| *other == order).count() == 1), "{orders:?}");
+    }
+    assert_eq!((six.len(), seven.len()), (1 + 3 * 3, 2 + 3 * 2));
+}
+
+/// A real failure of one part: it is larger than its topic takes, and the other is not.
+async fn what_one_partition_does_not_take_is_missing_until_the_request_is_retried(kafka: &Kafka, world: &World) {
+    let topic = ["--alter", "--entity-type", "topics", "--entity-name", "hub.acme-spread"];
+    let set = |change: [&str; 2]| {
+        let args = [&["--bootstrap-server", kafka.plain()], &topic[..], &change].concat();
+        text(&kafka.tool("configs", &args, b""));
+    };
+    set(["--add-config", "max.message.bytes=3000"]);
+    let keys = [&["foobar"][..], &["abc"; 40]].concat();
+    let mut refused = None;
+    let mut first = 1_000;
+    // A broker hears of it a little later.
+    for _ in 0..100 {
+        first += 100;
+        refused = publish_to(world, SPREAD, keyed(first, &keys), None, None).await.err();
+        if refused.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.code, codes::TOO_LARGE);
+    assert!(refused.detail.contains("these have their events: 6."), "{}", refused.detail);
+    let first_there =
+        async |partition| orders_in(world, partition).await.contains(&u64::from(first + u32::from(partition == 7)));
+    assert_eq!((first_there(6).await, first_there(7).await), (true, false));
+    set(["--delete-config", "max.message.bytes"]);
+    let mut done = None;
+    for _ in 0..100 {
+        done = publish_to(world, SPREAD, keyed(first, &keys), None, None).await.ok();
+        if done.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let done = done.unwrap();
+    assert_eq!((done.count, done.parts.len(), done.duplicate), (41, 2, false));
+    let six = orders_in(world, 6).await;
+    assert_eq!(six.iter().filter(|order| **order == u64::from(first)).count(), 1, "and what was there is there once");
+    let seven = orders_in(world, 7).await;
+    assert!(seven.ends_with(&(first + 1..=first + 40).map(u64::from).collect::<Vec<_>>()));
 }
 
 async fn only_what_is_committed_is_read(world: &World) {
@@ -340,7 +456,7 @@ async fn compaction_and_large_pages_are_read_through(kafka: &Kafka, world: &Worl
     assert_eq!(gone.chunks[0].iter().next().unwrap().offset, 6, "as everywhere, a reader goes on with what is kept");
     // Many at once come in pages that join without a gap.
     let many: Vec<u32> = (1_000..3_000).collect();
-    let start = publish(world, SECRET, lines(&many), Some("many")).await.unwrap().offset;
+    let start = offset(&publish(world, SECRET, lines(&many), Some("many")).await.unwrap());
     let mut at = start;
     while at < start + 2_000 {
         let page = read_with(world, "acme.owner", SECRET, 0, From::Offset(at), limits(700, 0)).await.unwrap();

@@ -5,7 +5,9 @@ use tradelane_model::Timestamp;
 
 use super::at;
 use crate::StorageError;
-use crate::event_log::{Append, Appended, Bounds, Dedup, EventLog, MAX_COUNT, Rewrite, StreamId, Truncate};
+use crate::event_log::{
+    Append, Appended, Bounds, Dedup, EventLog, MAX_COUNT, MAX_TOGETHER, Rewrite, StreamId, Truncate,
+};
 
 fn stream(name: &str) -> StreamId {
     StreamId::new(name, 0)
@@ -38,6 +40,8 @@ pub async fn event_log(log: &dyn EventLog) {
     a_retried_append_is_done_once(log).await;
     a_key_with_another_body_is_refused(log).await;
     a_key_may_be_used_again_once_it_expired(log).await;
+    batches_that_are_appended_as_one_are_there_all_or_none(log).await;
+    batches_that_were_appended_as_one_are_appended_once(log).await;
     those_who_wait_are_woken(log).await;
     a_truncation_removes_whole_batches(log).await;
     a_rewrite_puts_batches_in_the_place_of_whole_others(log).await;
@@ -125,6 +129,55 @@ async fn a_key_may_be_used_again_once_it_expired(log: &dyn EventLog) {
     assert_eq!(log.sweep(at(20)).await, Ok(0), "a key is forgotten after it expired");
     assert_eq!(log.sweep(at(21)).await, Ok(2));
     assert_eq!(log.append(once(batch(&expiry, 1, "c", at(5)), 4, 9, at(20))).await, new(3));
+}
+
+async fn batches_that_are_appended_as_one_are_there_all_or_none(log: &dyn EventLog) {
+    let [one, two, three] = [0, 1, 2].map(|partition| StreamId::new("spread", partition));
+    let all = [&one, &two].map(|stream| batch(stream, 2, "ab", at(0)));
+    assert_eq!(log.append_all(all.to_vec()).await.unwrap(), [new(0).unwrap(), new(0).unwrap()]);
+    let next = vec![batch(&two, 1, "c", at(1)), batch(&one, 3, "cde", at(1))];
+    assert_eq!(
+        log.append_all(next).await.unwrap(),
+        [new(2).unwrap(), new(2).unwrap()],
+        "in the order that they came in"
+    );
+    assert_eq!(&log.read(&one, 2, 1).await.unwrap()[0].payload[..], b"cde");
+    assert_eq!(log.append_all(Vec::new()).await, Ok(Vec::new()));
+    for bad in [batch(&three, 0, "", at(2)), batch(&one, 1, "twice", at(2)), batch(&stream(""), 1, "", at(2))] {
+        let refused = log.append_all(vec![batch(&one, 1, "f", at(2)), bad]).await;
+        assert!(matches!(refused, Err(StorageError::Limit { .. })));
+    }
+    let many = (0..=MAX_TOGETHER as u32).map(|partition| batch(&StreamId::new("spread", partition), 1, "", at(2)));
+    assert!(matches!(log.append_all(many.collect()).await, Err(StorageError::Limit { .. })));
+    for (stream, kept) in [(&one, Some(5)), (&two, Some(3)), (&three, None)] {
+        assert_eq!(log.bounds(stream).await.unwrap().map(|bounds| bounds.end), kept);
+    }
+}
+
+async fn batches_that_were_appended_as_one_are_appended_once(log: &dyn EventLog) {
+    let part = |partition: u32, key: u8, body: u8| {
+        once(batch(&StreamId::new("once", partition), 2, "ab", at(0)), key, body, at(100))
+    };
+    let both = || vec![part(0, 31, 1), part(1, 32, 1)];
+    assert_eq!(log.append_all(both()).await.unwrap(), [new(0).unwrap(), new(0).unwrap()]);
+    assert_eq!(log.append(batch(&StreamId::new("once", 1), 1, "c", at(1))).await, new(2));
+    assert_eq!(log.append_all(both()).await.unwrap(), [again(0).unwrap(), again(0).unwrap()]);
+    let (a, b) = tokio::join!(
+        log.append_all(vec![part(1, 33, 1), part(0, 34, 1)]),
+        log.append_all(vec![part(1, 33, 1), part(0, 34, 1)])
+    );
+    let (first, second) = ([new(3).unwrap(), new(2).unwrap()], [again(3).unwrap(), again(2).unwrap()]);
+    assert!([a.unwrap(), b.unwrap()].iter().all(|outcome| *outcome == first || *outcome == second));
+    // Another body, one that went elsewhere, and one that is new beside one that is not: nothing is stored of any.
+    for other in [vec![part(0, 31, 2), part(1, 32, 2)], vec![part(1, 31, 1)], vec![part(0, 31, 1), part(1, 35, 1)]] {
+        assert_eq!(log.append_all(other).await, Err(StorageError::DedupConflict));
+    }
+    for (partition, end) in [(0, 4), (1, 5)] {
+        let bounds = log.bounds(&StreamId::new("once", partition)).await;
+        assert_eq!(bounds, Ok(Some(Bounds { start: 0, end })));
+        assert_eq!(log.delete_stream(&StreamId::new("once", partition)).await, Ok(true));
+        assert_eq!(log.delete_stream(&StreamId::new("spread", partition)).await, Ok(true));
+    }
 }
 
 async fn those_who_wait_are_woken(log: &dyn EventLog) {

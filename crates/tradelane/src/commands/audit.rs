@@ -238,6 +238,7 @@ pub(crate) fn leaf_json(leaf: &Leaf) -> Value {
         ("product", json!(leaf.product)),
         ("grant", json!(leaf.grant)),
         ("purpose", json!(leaf.purpose.as_ref().map(|word| word.as_str()))),
+        ("partition", json!(leaf.partition)),
         ("offsets", json!(leaf.offsets.map(|(first, last)| format!("{first}..{last}")))),
         ("count", if leaf.count == 0 { Value::Null } else { json!(leaf.count) }),
         ("classes", if classes.is_empty() { Value::Null } else { json!(classes.join(", ")) }),

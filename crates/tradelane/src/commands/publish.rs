@@ -1,5 +1,6 @@
 //! `tradelane publish`: one event, an array, NDJSON, CloudEvents, or an EPCIS document.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -98,13 +99,26 @@ pub(crate) fn run(args: Args, connection: &Connection, out: Out) -> Result<()> {
     let count = |answer: &Value| answer.get("count").and_then(Value::as_u64).unwrap_or(0);
     let total: u64 = answers.iter().map(count).sum();
     let quarantined: Vec<&Value> = answers.iter().flat_map(|answer| rows(answer, "quarantined")).collect();
-    let first = answers.first().map(|answer| text(answer, "offset")).unwrap_or_default();
-    out.line(format!("{} {total} events from offset {first}", out.paint(Tone::Good, "published")));
+    let parts: Vec<&Value> = answers.iter().flat_map(|answer| rows(answer, "parts")).collect();
+    out.line(format!("{} {total} events{}", out.paint(Tone::Good, "published"), places(&parts)));
     if !quarantined.is_empty() {
         remark(&format!("{} events went to quarantine; `tradelane quarantine` shows why", quarantined.len()));
     }
-    out.value(&json!({"published": total, "offset": first.parse::<u64>().ok(), "quarantined": quarantined, "answers": answers}));
+    out.value(&json!({"published": total, "parts": parts, "quarantined": quarantined, "answers": answers}));
     Ok(())
+}
+
+/// Where they begin in each partition, for people.
+fn places(parts: &[&Value]) -> String {
+    let mut first: BTreeMap<u64, &Value> = BTreeMap::new();
+    for part in parts {
+        let partition = part.get("partition").and_then(Value::as_u64).unwrap_or(0);
+        first.entry(partition).or_insert(part);
+    }
+    let place =
+        |(partition, part): (&u64, &&Value)| format!("partition {partition} from offset {}", text(part, "offset"));
+    let places: Vec<String> = first.iter().map(place).collect();
+    if places.is_empty() { String::new() } else { format!(": {}", places.join(", ")) }
 }
 
 /// Publishes one body.
@@ -184,6 +198,15 @@ fn batches(bytes: &[u8]) -> Vec<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_said_where_the_events_begin_in_each_partition() {
+        let part = |partition: u32, offset: u64| json!({"partition": partition, "offset": offset, "count": 1});
+        let parts = [part(6, 3), part(7, 0), part(6, 9)];
+        let parts: Vec<&Value> = parts.iter().collect();
+        assert_eq!(places(&parts), ": partition 6 from offset 3, partition 7 from offset 0");
+        assert_eq!(places(&[]), "");
+    }
 
     #[test]
     fn what_a_file_holds_is_found_out_from_its_content() {

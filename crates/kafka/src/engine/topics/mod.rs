@@ -2,13 +2,15 @@
 //!
 //! A client of the brokers like any other: it finds a partition's leader, asks it over one of a few connections, and begins
 //! again when the leader has moved. It reads what is committed and nothing else ([`mod@committed`]), waits for many readers with
-//! one question per broker ([`waiting`]), and sends each batch under numbers by which the cluster knows it again ([`numbers`]).
+//! one question per broker ([`waiting`]), and sends batches, in one request per broker ([`writing`]), under numbers by which the
+//! cluster knows each again ([`numbers`]).
 //! What is in a batch it does not know.
 
 mod ask;
 mod committed;
 mod numbers;
 mod waiting;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +20,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest, ProduceRequest};
+use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
 use tokio::time::{Instant, timeout_at};
 use tradelane_hub::{BatchNumbers, ClusterError, ClusterLog, Committed};
 use tradelane_storage::{Bounds, StreamId};
@@ -30,6 +30,7 @@ use self::ask::{Asking, Kind};
 use self::committed::committed;
 use self::numbers::Numbers;
 use self::waiting::Waiting;
+use self::writing::Writing;
 use super::cluster::Cluster;
 use super::config::UpstreamConfig;
 use super::fetch::whole_batches;
@@ -40,7 +41,6 @@ use crate::serve::ServeError;
 /// Versions in which the brokers are asked; all of 4.x have them.
 const FETCH: i16 = 12;
 const LIST_OFFSETS: i16 = 7;
-const PRODUCE: i16 = 9;
 
 /// A consumer; a number of a broker's would make it one.
 const CONSUMER: BrokerId = BrokerId(-1);
@@ -57,12 +57,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// How long a broker waits for what must be there, and how often it is asked for it.
 const THERE: Duration = Duration::from_millis(500);
 const TRIES: u32 = 3;
-/// How long a broker waits for its replicas.
-const REPLICAS: Duration = Duration::from_secs(10);
-
-/// Error codes that say where a batch is not, or that it does not fit.
-const RECORD_LIST_TOO_LARGE: i16 = 18;
-const DUPLICATE_SEQUENCE_NUMBER: i16 = 46;
 
 /// A cluster's topics, for [`tradelane_hub::Hub::open_before_cluster`].
 #[derive(Clone)]
@@ -133,34 +127,17 @@ impl ClusterLog for ClusterTopics {
         Waiting::wait(&self.0, stream, offset).await;
     }
 
-    async fn number(&self, stream: &StreamId) -> Result<BatchNumbers, ClusterError> {
+    async fn number(&self, streams: &[StreamId]) -> Result<Vec<BatchNumbers>, ClusterError> {
         let asking = &self.0.asking;
-        tried(WRITING, || async { self.0.numbers.take(stream, asking).await }).await
+        tried(WRITING, || async { self.0.numbers.take(streams, asking).await }).await
     }
 
-    async fn append(&self, stream: &StreamId, partitions: u32, batch: Bytes) -> Result<u64, ClusterError> {
-        let this = &self.0;
-        let stored = tried(WRITING, || async {
-            let Some(leader) = this.asking.leader(stream).await? else {
-                this.asking.create(stream, partitions).await?;
-                return Ok(Tried::Again("the topic is being made".to_owned()));
-            };
-            let answer = this.produce(leader, stream, batch.clone()).await?;
-            Ok(match answer.error_code {
-                codes::NONE => Tried::Done(u64::try_from(answer.base_offset).map_err(|_| ClusterError::Numbers)),
-                codes::MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE => Tried::Done(Err(ClusterError::TooLarge)),
-                codes::INVALID_RECORD => Tried::Done(Err(ClusterError::Unfit)),
-                codes::OUT_OF_ORDER_SEQUENCE_NUMBER | DUPLICATE_SEQUENCE_NUMBER => {
-                    Tried::Done(Err(ClusterError::Numbers))
-                }
-                code => this.moved(stream, code),
-            })
-        });
-        stored.await?
+    async fn append(&self, partitions: u32, batches: Vec<(StreamId, Bytes)>) -> Vec<Result<u64, ClusterError>> {
+        Writing::of(&self.0, partitions, batches).all().await
     }
 
-    fn settle(&self, stream: &StreamId, numbers: BatchNumbers, count: u32) {
-        self.0.numbers.settle(stream, numbers, count);
+    fn settle(&self, batches: &[(StreamId, BatchNumbers, u32)]) {
+        self.0.numbers.settle(batches);
     }
 }
 
@@ -212,19 +189,6 @@ impl Topics {
             codes::NONE => Ok(u64::try_from(found.offset).unwrap_or(0)),
             code => Err(code),
         })
-    }
-
-    async fn produce(&self, leader: i32, stream: &StreamId, batch: Bytes) -> Result<PartitionProduceResponse, Down> {
-        let data = PartitionProduceData::default().with_index(index(stream)?).with_records(Some(batch));
-        let topic = TopicProduceData::default().with_name(self.asking.topic(stream)).with_partition_data(vec![data]);
-        let request = ProduceRequest::default()
-            .with_transactional_id(None)
-            .with_acks(-1)
-            .with_timeout_ms(millis(REPLICAS))
-            .with_topic_data(vec![topic]);
-        let answer = self.asking.call(leader, Kind::Write, PRODUCE, &request).await?;
-        let mut parts = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
-        parts.next().ok_or(Down::Answer("nothing of the partition"))
     }
 
     /// An error code that may be another one next time.

@@ -1,5 +1,5 @@
-//! Numbers for batches: producer ids of the cluster's, each with at most one batch under way, so that the batch in doubt is always
-//! the last one under its id.
+//! Numbers for batches: producer ids of the cluster's, each with at most one batch of a partition under way, so that the batch in
+//! doubt is always the last one under its id there.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ const KEPT: usize = 32;
 /// Ids whose batches are under way or in doubt; one more than that is used once.
 const TAKEN: usize = 10_000;
 /// Partitions that one id is used for: the cluster remembers each.
-const PARTITIONS: usize = 64;
+const PARTITIONS: usize = 256;
 /// An id that was not used for so long may be forgotten there (`producer.id.expiration.ms`: a day).
 const FRESH: Duration = Duration::from_secs(3_600);
 
@@ -42,10 +42,12 @@ struct Producer {
 }
 
 impl Numbers {
-    pub(super) async fn take(&self, stream: &StreamId, asking: &Asking) -> Result<Tried<BatchNumbers>, Down> {
+    /// Numbers for batches that are sent together, all of one producer.
+    pub(super) async fn take(&self, streams: &[StreamId], asking: &Asking) -> Result<Tried<Vec<BatchNumbers>>, Down> {
         let kept = locked(&self.idle).pop();
         let fit = |producer: &Producer| {
-            let has_room = producer.next.contains_key(stream) || producer.next.len() < PARTITIONS;
+            let new = streams.iter().filter(|stream| !producer.next.contains_key(*stream)).count();
+            let has_room = new == 0 || producer.next.len() + new <= PARTITIONS;
             has_room && producer.used.elapsed() < FRESH
         };
         let producer = match kept.filter(fit) {
@@ -55,8 +57,12 @@ impl Numbers {
                 Tried::Again(why) => return Ok(Tried::Again(why)),
             },
         };
-        let sequence = producer.next.get(stream).copied().unwrap_or(0);
-        let numbers = BatchNumbers { producer: producer.id, epoch: producer.epoch, sequence };
+        let numbers = |stream| BatchNumbers {
+            producer: producer.id,
+            epoch: producer.epoch,
+            sequence: producer.next.get(stream).copied().unwrap_or(0),
+        };
+        let numbers = streams.iter().map(numbers).collect();
         self.keep(producer);
         Ok(Tried::Done(numbers))
     }
@@ -72,10 +78,13 @@ impl Numbers {
         }
     }
 
-    pub(super) fn settle(&self, stream: &StreamId, numbers: BatchNumbers, count: u32) {
-        let Some(mut producer) = locked(&self.taken).remove(&numbers.producer) else { return };
-        let next = numbers.sequence.wrapping_add_unsigned(count) & i32::MAX;
-        producer.next.insert(stream.clone(), next);
+    pub(super) fn settle(&self, batches: &[(StreamId, BatchNumbers, u32)]) {
+        let Some((_, first, _)) = batches.first() else { return };
+        let Some(mut producer) = locked(&self.taken).remove(&first.producer) else { return };
+        for (stream, numbers, count) in batches {
+            let next = numbers.sequence.wrapping_add_unsigned(*count) & i32::MAX;
+            producer.next.insert(stream.clone(), next);
+        }
         let mut idle = locked(&self.idle);
         if idle.len() < KEPT {
             idle.push(producer);

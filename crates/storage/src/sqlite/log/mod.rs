@@ -23,6 +23,7 @@ mod streams;
 mod upkeep;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ use super::reserve::Reserve;
 use super::{At, open};
 use crate::error::{Result, StorageError};
 use crate::event_log::{
-    Append, Appended, Bounds, EventLog, MAX_BATCH, MAX_COUNT, Rewrite, StoredBatch, StreamId, Truncate, Truncated,
+    Append, Appended, Bounds, EventLog, MAX_BATCH, MAX_COUNT, MAX_TOGETHER, Rewrite, StoredBatch, StreamId, Truncate,
+    Truncated,
 };
 use crate::recovery::Recovery;
 use crate::sealing::KeyCheck;
@@ -260,6 +262,17 @@ fn load(connection: &Connection, key: &Arc<SecretBytes<32>>, place: &str) -> Res
 }
 
 /// Refuses what is out of bounds before it is queued.
+fn check_all(appends: &[Append]) -> Result<()> {
+    if appends.len() > MAX_TOGETHER {
+        return Err(StorageError::Limit { what: "the number of batches" });
+    }
+    let mut streams = HashSet::with_capacity(appends.len());
+    if !appends.iter().all(|append| streams.insert(&append.stream)) {
+        return Err(StorageError::Limit { what: "the batches of a stream that are appended as one" });
+    }
+    appends.iter().try_for_each(check)
+}
+
 fn check(append: &Append) -> Result<()> {
     let Append { stream, count, payload, .. } = append;
     if stream.product.is_empty() || stream.product.len() > 255 || stream.product.contains('\0') {
@@ -276,11 +289,15 @@ fn check(append: &Append) -> Result<()> {
 
 #[async_trait]
 impl EventLog for SqliteLog {
-    async fn append(&self, append: Append) -> Result<Appended> {
-        check(&append)?;
-        let weight = append.payload.len().min(self.queue_bytes - PERMIT) / PERMIT + 1;
+    async fn append_all(&self, appends: Vec<Append>) -> Result<Vec<Appended>> {
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        check_all(&appends)?;
+        let bytes: usize = appends.iter().map(|append| append.payload.len()).sum();
+        let weight = bytes.min(self.queue_bytes - PERMIT) / PERMIT + 1;
         let room = Arc::clone(&self.room).acquire_many_owned(weight as u32).await.map_err(|_| stopped())?;
-        self.ask(|reply| Op::Append(Box::new(Pending { append, reply, _room: room }))).await
+        self.ask(|reply| Op::Append(Box::new(Pending { appends, reply, _room: room }))).await
     }
 
     async fn read(&self, stream: &StreamId, from_offset: u64, max_bytes: usize) -> Result<Vec<StoredBatch>> {

@@ -21,7 +21,7 @@ use super::segments::Segments;
 use super::streams::{MAX_OFFSET, MAX_STREAMS, Stream, Streams, row_id};
 use super::upkeep::{Task, Upkeep};
 use crate::error::{Result, StorageError};
-use crate::event_log::{Append, Appended, Bounds, Dedup, Rewrite, StoredBatch, StreamId};
+use crate::event_log::{Append, Appended, Bounds, Rewrite, StoredBatch, StreamId};
 
 /// What one transaction takes at most.
 const GROUP: usize = 1024;
@@ -29,10 +29,10 @@ const GROUP_BYTES: usize = 8 << 20;
 /// The rest of a checkpoint that the writer does itself, between two commits.
 const SMALL_REST: u64 = 2 << 20;
 
-/// An append that waits to be written.
+/// Appends that wait to be written, as one.
 pub(super) struct Pending {
-    pub(super) append: Append,
-    pub(super) reply: oneshot::Sender<Result<Appended>>,
+    pub(super) appends: Vec<Append>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Appended>>>,
     /// Its room in the queue, given back when it has been answered.
     pub(super) _room: OwnedSemaphorePermit,
 }
@@ -69,10 +69,21 @@ struct Changes {
     ends: HashMap<u32, u64>,
 }
 
+/// What became of appends that are one.
 enum Outcome {
-    Wrote(Arc<Stream>, StoredBatch),
-    Duplicate(u64),
+    Wrote(Vec<(Arc<Stream>, StoredBatch)>),
+    /// Where they are since the first time.
+    Duplicate(Vec<u64>),
     Refused(StorageError),
+}
+
+/// What is known of an append's key.
+enum Known {
+    Nothing,
+    /// It did just this, at that offset.
+    Done(u64),
+    /// It did something else.
+    Other,
 }
 
 impl Writer {
@@ -131,12 +142,13 @@ impl Writer {
                 Err(TryRecvError::Disconnected) => return None,
             }
         };
-        let (mut group, mut bytes, mut next) = (Vec::new(), 0, Some(first));
+        let (mut group, mut appends, mut bytes, mut next) = (Vec::new(), 0, 0, Some(first));
         while let Some(op) = next {
             let Op::Append(pending) = op else { return Some((group, Some(op))) };
-            bytes += pending.append.payload.len();
+            bytes += pending.appends.iter().map(|append| append.payload.len()).sum::<usize>();
+            appends += pending.appends.len();
             group.push(*pending);
-            next = if group.len() < GROUP && bytes < GROUP_BYTES { queue.try_recv().ok() } else { None };
+            next = if appends < GROUP && bytes < GROUP_BYTES { queue.try_recv().ok() } else { None };
         }
         Some((group, None))
     }
@@ -181,11 +193,12 @@ impl Writer {
         }
         self.segments.begin()?;
         // Segments do not say what a stream is called: its birth has to be in the index to stay.
-        let births = group.iter().any(|pending| self.streams.find(&pending.append.stream).is_none());
+        let mut appends = group.iter().flat_map(|pending| &pending.appends);
+        let births = appends.any(|append| self.streams.find(&append.stream).is_none());
         self.index.begin(if births { Durable::Now } else { Durable::Later })?;
         let mut changes = Changes::default();
         let outcomes: Result<Vec<Outcome>> =
-            group.iter().map(|pending| self.write(&pending.append, &mut changes)).collect();
+            group.iter().map(|pending| self.write_all(&pending.appends, &mut changes)).collect();
         match outcomes {
             Ok(outcomes) => write(&mut self.index, &mut self.segments).map(|()| (changes, outcomes)),
             Err(error) => {
@@ -195,51 +208,63 @@ impl Writer {
         }
     }
 
-    /// Writes one append inside the transaction. An error is one of the transaction as a whole.
-    fn write(&mut self, append: &Append, changes: &mut Changes) -> Result<Outcome> {
-        let stream = match changes.born.get(&append.stream).cloned().or_else(|| self.streams.find(&append.stream)) {
-            Some(stream) => stream,
-            None => match self.give_birth(append, changes)? {
-                Some(stream) => stream,
-                None => return Ok(Outcome::Refused(StorageError::Limit { what: "the number of streams" })),
-            },
-        };
-        let base = changes.ends.get(&stream.number).copied().unwrap_or_else(|| stream.bounds().end);
-        let end = base + u64::from(append.count);
-        if end >= MAX_OFFSET {
-            return Ok(Outcome::Refused(StorageError::Limit { what: "the stream's length" }));
+    /// Writes appends that are one inside the transaction: all, or none of them. An error is one of the transaction as a whole.
+    fn write_all(&mut self, appends: &[Append], changes: &mut Changes) -> Result<Outcome> {
+        let mut places = Vec::with_capacity(appends.len());
+        for append in appends {
+            let found = changes.born.get(&append.stream).cloned().or_else(|| self.streams.find(&append.stream));
+            let Some(stream) = found.map_or_else(|| self.give_birth(append, changes), |stream| Ok(Some(stream)))?
+            else {
+                return Ok(Outcome::Refused(StorageError::Limit { what: "the number of streams" }));
+            };
+            let base = changes.ends.get(&stream.number).copied().unwrap_or_else(|| stream.bounds().end);
+            if base + u64::from(append.count) >= MAX_OFFSET {
+                return Ok(Outcome::Refused(StorageError::Limit { what: "the stream's length" }));
+            }
+            places.push((stream, base));
         }
-        if let Some(dedup) = &append.dedup
-            && let Some(outcome) = self.remember(dedup, append, &stream, base, changes)?
-        {
-            return Ok(outcome);
+        let mut done = Vec::new();
+        for (append, (stream, _)) in appends.iter().zip(&places) {
+            match self.known(append, stream, changes)? {
+                Known::Nothing => {}
+                Known::Done(base) => done.push(base),
+                Known::Other => return Ok(Outcome::Refused(StorageError::DedupConflict)),
+            }
         }
+        if !done.is_empty() {
+            let all = done.len() == appends.len();
+            return Ok(if all { Outcome::Duplicate(done) } else { Outcome::Refused(StorageError::DedupConflict) });
+        }
+        let write = |(append, (stream, base)): (&Append, _)| self.write(append, stream, base, changes);
+        appends.iter().zip(places).map(write).collect::<Result<_>>().map(Outcome::Wrote)
+    }
+
+    /// Writes one append to its place.
+    fn write(
+        &mut self,
+        append: &Append,
+        stream: Arc<Stream>,
+        base: u64,
+        changes: &mut Changes,
+    ) -> Result<(Arc<Stream>, StoredBatch)> {
+        let (connection, place) = (self.index.connection(), self.index.place());
         let Append { count, timestamp, payload, dedup, .. } = append;
         let incarnation = stream.incarnation;
+        if let Some(dedup) = dedup {
+            insert_key(connection, dedup, &incarnation, base, place)?;
+        }
         let header =
             FrameHeader { kind: Kind::Append(dedup.clone()), incarnation, base, count: *count, timestamp: *timestamp };
         let lies = self.segments.put(&header, |out| stream.seal(base, *count, *timestamp, payload, out));
-        let id = row_id(stream.number, base);
-        insert_batch(self.index.connection(), id, *count, timestamp.0, &lies, self.index.place())?;
-        changes.ends.insert(stream.number, end);
-        let batch = StoredBatch {
-            base_offset: base,
-            count: append.count,
-            timestamp: append.timestamp,
-            payload: append.payload.clone(),
-        };
-        Ok(Outcome::Wrote(stream, batch))
+        insert_batch(connection, row_id(stream.number, base), *count, timestamp.0, &lies, place)?;
+        changes.ends.insert(stream.number, base + u64::from(*count));
+        let batch = StoredBatch { base_offset: base, count: *count, timestamp: *timestamp, payload: payload.clone() };
+        Ok((stream, batch))
     }
 
-    /// Remembers the key, or says what it was used for before.
-    fn remember(
-        &self,
-        dedup: &Dedup,
-        append: &Append,
-        stream: &Stream,
-        base: u64,
-        changes: &Changes,
-    ) -> Result<Option<Outcome>> {
+    /// What the append's key was used for before.
+    fn known(&self, append: &Append, stream: &Stream, changes: &Changes) -> Result<Known> {
+        let Some(dedup) = &append.dedup else { return Ok(Known::Nothing) };
         let known: Option<([u8; 32], [u8; 16], i64)> = self
             .index
             .connection()
@@ -252,17 +277,12 @@ impl Writer {
                     .optional()
             })
             .at(self.index.place())?;
-        if let Some((body, incarnation, first)) = known {
-            let born = changes.born.values().any(|stream| stream.incarnation == incarnation);
-            if incarnation == stream.incarnation && body == dedup.body {
-                return Ok(Some(Outcome::Duplicate(first as u64)));
-            }
-            if born || self.live.contains(&incarnation) {
-                return Ok(Some(Outcome::Refused(StorageError::DedupConflict)));
-            }
+        let Some((body, incarnation, first)) = known else { return Ok(Known::Nothing) };
+        if incarnation == stream.incarnation && body == dedup.body {
+            return Ok(Known::Done(first as u64));
         }
-        insert_key(self.index.connection(), dedup, &stream.incarnation, base, self.index.place())?;
-        Ok(None)
+        let born = changes.born.values().any(|stream| stream.incarnation == incarnation);
+        Ok(if born || self.live.contains(&incarnation) { Known::Other } else { Known::Nothing })
     }
 
     /// Makes the stream, or `None` if there are as many as there can be.
@@ -296,23 +316,29 @@ impl Writer {
     }
 
     /// Makes what is on disk visible.
-    fn show(&mut self, outcome: Outcome) -> Result<Appended> {
+    fn show(&mut self, outcome: Outcome) -> Result<Vec<Appended>> {
         match outcome {
             Outcome::Refused(error) => Err(error),
-            Outcome::Duplicate(base_offset) => Ok(Appended { base_offset, duplicate: true }),
-            Outcome::Wrote(stream, batch) => {
-                let base_offset = batch.base_offset;
-                self.recent_bytes += batch.payload.len();
-                stream.publish(batch);
-                self.recent.push_back(stream);
-                while self.recent_bytes > self.tail_bytes
-                    && let Some(oldest) = self.recent.pop_front()
-                {
-                    self.recent_bytes -= oldest.forget_oldest();
-                }
-                Ok(Appended { base_offset, duplicate: false })
+            Outcome::Duplicate(bases) => {
+                Ok(bases.into_iter().map(|base_offset| Appended { base_offset, duplicate: true }).collect())
+            }
+            Outcome::Wrote(batches) => {
+                Ok(batches.into_iter().map(|(stream, batch)| self.show_one(stream, batch)).collect())
             }
         }
+    }
+
+    fn show_one(&mut self, stream: Arc<Stream>, batch: StoredBatch) -> Appended {
+        let base_offset = batch.base_offset;
+        self.recent_bytes += batch.payload.len();
+        stream.publish(batch);
+        self.recent.push_back(stream);
+        while self.recent_bytes > self.tail_bytes
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_bytes -= oldest.forget_oldest();
+        }
+        Appended { base_offset, duplicate: false }
     }
 
     fn rewrite(&mut self, stream: &Stream, rewrites: &[Rewrite]) -> Result<bool> {
