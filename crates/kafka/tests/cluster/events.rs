@@ -125,6 +125,7 @@ async fn events_in_a_cluster() {
     what_is_published_over_either_listener_is_read_over_both(&world).await;
     a_row_filter_holds(&world).await;
     a_request_that_is_retried_is_stored_once(&world, &cluster).await;
+    a_cluster_that_cannot_take_all_parts_of_a_request_is_given_none(&kafka, &world).await;
     a_request_of_several_partitions_is_stored_once_in_each(&world, &cluster).await;
     what_one_partition_does_not_take_is_missing_until_the_request_is_retried(&kafka, &world).await;
     only_what_is_committed_is_read(&world).await;
@@ -335,12 +336,29 @@ fn places(published: &Published) -> Vec<(u32, u64, u32)> {
     published.parts.iter().map(|part| (part.partition, part.offset, part.count)).collect()
 }
 
+/// One of the partitions is not there yet, so it has no leader.
+async fn a_cluster_that_cannot_take_all_parts_of_a_request_is_given_none(kafka: &Kafka, world: &World) {
+    let topic = |what: &[&str]| {
+        let args = [&["--bootstrap-server", kafka.plain(), "--topic", "hub.acme-spread"], what].concat();
+        text(&kafka.tool("topics", &args, b""));
+    };
+    topic(&["--create", "--partitions", "7"]);
+    let send = async || publish_to(world, SPREAD, keyed(1, &["abc", "foobar", "abc"]), None, None).await;
+    let refused = send().await.unwrap_err();
+    assert_eq!(refused.code, codes::STORAGE_UNAVAILABLE);
+    assert!(!refused.detail.contains("have their events"), "{}", refused.detail);
+    assert!(orders_in(world, 6).await.is_empty());
+    topic(&["--alter", "--partitions", "10"]);
+    let done = send().await.unwrap();
+    assert_eq!((places(&done), done.duplicate), (vec![(6, 0, 1), (7, 0, 2)], false));
+}
+
 async fn a_request_of_several_partitions_is_stored_once_in_each(world: &World, cluster: &CutOff) {
     let send = async |first, keys: &[&str]| publish_to(world, SPREAD, keyed(first, keys), None, None).await;
-    let first = send(1, &["abc", "foobar", "abc"]).await.unwrap();
-    assert_eq!((places(&first), first.count, first.duplicate), (vec![(6, 0, 1), (7, 0, 2)], 3, false));
+    let first = send(4, &["abc", "foobar", "abc"]).await.unwrap();
+    assert_eq!((places(&first), first.count, first.duplicate), (vec![(6, 1, 1), (7, 2, 2)], 3, false));
     assert!(first.parts[0].receipt < first.parts[1].receipt);
-    let again = send(1, &["abc", "foobar", "abc"]).await.unwrap();
+    let again = send(4, &["abc", "foobar", "abc"]).await.unwrap();
     assert_eq!((places(&again), again.duplicate), (places(&first), true));
     for (round, when) in [BEFORE, BETWEEN, AFTER].into_iter().enumerate() {
         let id = 10 * (round as u32 + 1);
@@ -366,7 +384,7 @@ async fn a_request_of_several_partitions_is_stored_once_in_each(world: &World, c
     for orders in [&six, &seven] {
         assert!(orders.iter().all(|order| orders.iter().filter(|other| *other == order).count() == 1), "{orders:?}");
     }
-    assert_eq!((six.len(), seven.len()), (1 + 3 * 3, 2 + 3 * 2));
+    assert_eq!((six.len(), seven.len()), (2 + 3 * 3, 4 + 3 * 2));
 }
 
 /// A real failure of one part: it is larger than its topic takes, and the other is not.

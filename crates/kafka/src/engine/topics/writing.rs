@@ -3,13 +3,13 @@
 //! nothing is sent before all have a leader, so that a cluster that cannot take all of them is given none.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use kafka_protocol::messages::ProduceRequest;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tradelane_hub::ClusterError;
 use tradelane_storage::StreamId;
@@ -108,13 +108,8 @@ impl<'a> Writing<'a> {
                     asking.create(&batch.stream, self.partitions).await?;
                     return Ok(Tried::Again("the topic is being made".to_owned()));
                 }
-                Err(down) => {
-                    // Who led it when it was last asked is not to be believed either.
-                    asking.forget(&batch.stream);
-                    if !self.has_begun {
-                        return Err(down);
-                    }
-                }
+                Err(down) if !self.has_begun => return Err(down),
+                Err(_) => {}
             }
         }
         if by_leader.is_empty() { Err(Down::Answer("no partition has a leader")) } else { Ok(Tried::Done(by_leader)) }
@@ -126,7 +121,11 @@ impl<'a> Writing<'a> {
         let answer = timeout_at(deadline, self.produce(leader, &sent)).await.unwrap_or(Err(Down::Slow));
         let state = |stream: &StreamId| match &answer {
             Ok(answer) => self.state(stream, answer),
-            Err(down) => Err(Missing::Yet(down.to_string())),
+            Err(down) => {
+                // Another broker may lead it by now.
+                self.topics.asking.forget(stream);
+                Err(Missing::Yet(down.to_string()))
+            }
         };
         sent.into_iter().map(|(place, batch)| (place, state(&batch.stream))).collect()
     }
