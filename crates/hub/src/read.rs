@@ -243,7 +243,9 @@ impl Hub {
                 at = page.take(&rendered, at, max_events, &mut bytes, classes);
                 continue;
             }
-            let want = limits.max_bytes.min(max_events as usize * LARGE_EVENT).clamp(64 << 10, 4 << 20);
+            // No more than there is room for: what is left over of a read was decrypted for nothing.
+            let room = (max_events - page.count) as usize * LARGE_EVENT;
+            let want = limits.max_bytes.saturating_sub(bytes).min(room).clamp(64 << 10, 4 << 20);
             let found = match self.found(&stream, at, want).await? {
                 Ok(found) => found,
                 Err(start) => {

@@ -61,7 +61,8 @@ impl Hub {
                 page.take(&batch);
                 continue;
             }
-            let want = fetch.max_bytes.clamp(64 << 10, 4 << 20);
+            // No more than there is room for: what is left over of a read was decrypted for nothing.
+            let want = fetch.max_bytes.saturating_sub(page.bytes).clamp(64 << 10, 4 << 20);
             let batches = self.inner().stores.log.read(&reader.stream(), page.at, want).await.map_err(gone)?;
             if batches.is_empty() {
                 break;
