@@ -19,6 +19,7 @@ use crate::health::add;
 use crate::views::GrantView;
 
 mod cluster;
+mod lines;
 mod rendered;
 mod rendering;
 

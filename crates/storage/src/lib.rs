@@ -13,6 +13,7 @@
 //! | [`KeyedState`] | idempotency, cursors, jobs, tokens: values with a time to live | [`sqlite::SqliteControl`], `postgres::PgControl` |
 //! | [`KeyStore`] | wrapped keys, and their destruction | [`sqlite::SqliteKeys`], `postgres::PgKeys` |
 
+pub mod buffers;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod error;
@@ -28,6 +29,7 @@ mod sealing;
 mod sql;
 pub mod sqlite;
 
+pub use buffers::{Buffer, Buffers};
 pub use error::{Result, StorageError};
 pub use event_log::{Append, Appended, Bounds, Dedup, EventLog, Rewrite, StoredBatch, StreamId, Truncate, Truncated};
 pub use journal::{Journal, Journaled};

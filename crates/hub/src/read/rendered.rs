@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use tradelane_model::{Class, Timestamp};
+use tradelane_storage::Buffers;
 
 /// What a read returned.
 #[derive(Debug, Clone)]
@@ -156,10 +157,15 @@ impl Weighter<RenderKey, Arc<RenderedRecords>> for ByBytes {
     }
 }
 
+/// Bytes of buffers that are kept for the next batch: what a few pages take.
+const BUFFERS: usize = 16 << 20;
+
 /// Batches as views show them, for the next reader of an equal view.
 pub(crate) struct RenderCache {
     pub(super) lines: Kept<RenderedBatch>,
     pub(super) records: Kept<RenderedRecords>,
+    /// What batches are rendered in.
+    pub(super) buffers: Buffers,
     /// Moves with every erasure: what was rendered before one is not kept after it.
     generation: AtomicU64,
 }
@@ -171,6 +177,7 @@ impl RenderCache {
         Self {
             lines: Cache::with_weighter(1_024, bytes, ByBytes),
             records: Cache::with_weighter(1_024, bytes, ByBytes),
+            buffers: Buffers::new(BUFFERS),
             generation: AtomicU64::new(0),
         }
     }
@@ -180,6 +187,7 @@ impl RenderCache {
         self.generation.fetch_add(1, Ordering::SeqCst);
         self.lines.clear();
         self.records.clear();
+        self.buffers.forget();
     }
 
     pub(crate) fn generation(&self) -> u64 {

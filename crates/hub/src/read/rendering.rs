@@ -12,11 +12,12 @@ use tradelane_model::{Class, Timestamp, codes};
 use tradelane_records::{Batch, BatchHead};
 use tradelane_registry::wire;
 use tradelane_seal::{ClassSet, Codec, Encoding, Header, OpenedEvent, Scratch, View, Withheld};
-use tradelane_storage::StoredBatch;
+use tradelane_storage::{Buffer, StoredBatch};
 use tradelane_tape::{Limits, Tape};
 
 use super::Reader;
-use super::rendered::{ByBytes, Kept, LINE_END, RenderKey, RenderedBatch, RenderedEvent, RenderedRecords};
+use super::lines::LinesFrame;
+use super::rendered::{ByBytes, Kept, RenderKey, RenderedBatch, RenderedRecords};
 use crate::Hub;
 use crate::batch::{self, BatchWriter, Record};
 use crate::elsewhere::{Found, FoundBatch};
@@ -139,7 +140,7 @@ impl Hub {
             let text = reason.to_string();
             self.report_withheld(&reader.product, reader.partition, offset, codes::WITHHELD, &text).await;
         }
-        Ok((bytes.into(), index, done))
+        Ok((bytes.freeze(), index, done))
     }
 
     fn render_with<F: Frame>(
@@ -148,8 +149,8 @@ impl Hub {
         source: &Source,
         records: &[Record<'_>],
         keys: &NotingKeys<'_>,
-    ) -> Result<(Vec<u8>, F::Index, Done)> {
-        let mut bytes = Vec::with_capacity(source.bytes + records.len() * 64);
+    ) -> Result<(Buffer, F::Index, Done)> {
+        let mut bytes = self.inner().rendered.buffers.empty(source.bytes + records.len() * 64);
         let work = Rendering::new(reader, keys, self.now(), F::begin(&mut bytes, source));
         let (output, done) = self.render_all(work, source, records, F::HAS_ENVELOPE)?;
         let index = F::end(output, source)?;
@@ -208,14 +209,14 @@ pub(super) struct Source {
     pub(super) base_offset: u64,
     /// How many offsets it covers.
     covers: u32,
-    records: usize,
+    pub(super) records: usize,
     bytes: usize,
     /// When it was taken.
-    time: Timestamp,
+    pub(super) time: Timestamp,
     /// 0 for our own log, which only compaction changes: offsets then say which is which.
     pub(super) checksum: u32,
     /// Do its records have times of their own, which say better when they were taken?
-    has_times: bool,
+    pub(super) has_times: bool,
     head: BatchHead,
 }
 
@@ -287,16 +288,16 @@ pub(super) struct Done {
 type Shown = std::result::Result<(), Withheld>;
 
 /// Where a record stands, and what is shown around its event.
-struct Place<'a> {
-    offset: u64,
-    record: &'a Record<'a>,
+pub(super) struct Place<'a> {
+    pub(super) offset: u64,
+    pub(super) record: &'a Record<'a>,
     around: KeyAndHeaders,
     /// The schema to be named in front of the event, if the producer named one, and what stands after its id.
     schema: Option<(u32, &'a [u8])>,
 }
 
 /// A form in which events leave.
-trait Frame {
+pub(super) trait Frame {
     /// Are keys and headers part of it?
     const HAS_ENVELOPE: bool;
     /// What is being written.
@@ -310,7 +311,7 @@ trait Frame {
 }
 
 /// Adds events to a frame.
-trait Output {
+pub(super) trait Output {
     /// Adds an event, which `render` appends to the buffer that it is given; on its error, adds nothing.
     fn event(
         &mut self,
@@ -461,65 +462,6 @@ impl<'a, O: Output> Rendering<'a, O> {
     }
 }
 
-/// Events as lines of JSON.
-struct LinesFrame;
-
-struct Lines<'o> {
-    bytes: &'o mut Vec<u8>,
-    events: Vec<RenderedEvent>,
-    has_times: bool,
-    time: Timestamp,
-    time_text: String,
-}
-
-impl Frame for LinesFrame {
-    const HAS_ENVELOPE: bool = false;
-    type Output<'o> = Lines<'o>;
-    type Index = Vec<RenderedEvent>;
-
-    fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Lines<'o> {
-        let events = Vec::with_capacity(source.records);
-        Lines { bytes, events, has_times: source.has_times, time: source.time, time_text: source.time.to_string() }
-    }
-
-    fn end(output: Lines<'_>, _: &Source) -> Result<Self::Index> {
-        Ok(output.events)
-    }
-}
-
-impl Output for Lines<'_> {
-    fn event(
-        &mut self,
-        place: Place<'_>,
-        render: impl FnOnce(&mut Vec<u8>) -> std::result::Result<ClassSet, Withheld>,
-    ) -> Result<std::result::Result<ClassSet, Withheld>> {
-        let time = Timestamp(place.record.time.saturating_mul(1_000));
-        if self.has_times && time != self.time {
-            (self.time, self.time_text) = (time, time.to_string());
-        }
-        let line_start = self.bytes.len();
-        write_head(self.bytes, place.offset, &self.time_text);
-        let event_start = self.bytes.len();
-        let classes = match render(self.bytes) {
-            Ok(classes) => classes,
-            Err(reason) => {
-                self.bytes.truncate(line_start);
-                return Ok(Err(reason));
-            }
-        };
-        let event_end = self.bytes.len();
-        one_line(self.bytes, event_start);
-        self.bytes.extend_from_slice(LINE_END);
-        let (offset, time) = (place.offset, self.time);
-        self.events.push(RenderedEvent { offset, time, line_start, event_start, event_end });
-        Ok(Ok(classes))
-    }
-
-    fn tombstone(&mut self, _: Place<'_>) -> Result<()> {
-        Ok(())
-    }
-}
-
 /// Events as records of a Kafka batch. What is left out leaves a gap, as compaction does.
 struct RecordsFrame;
 
@@ -577,24 +519,4 @@ impl Output for Records<'_> {
     fn tombstone(&mut self, place: Place<'_>) -> Result<()> {
         self.add(&place, false)
     }
-}
-
-/// A line feed between tokens means nothing in JSON, and none can be in a string: as a blank it keeps an event on its
-/// line without changing its length. (The owner of an event that was published over several lines gets those blanks.)
-fn one_line(lines: &mut [u8], from: usize) {
-    let mut rest = lines.get_mut(from..).unwrap_or_default();
-    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
-        let (_, after) = rest.split_at_mut(at);
-        if let Some(byte) = after.first_mut() {
-            *byte = b' ';
-        }
-        rest = after.get_mut(1..).unwrap_or_default();
-    }
-}
-
-/// `{"offset":N,"time":"...","event":`
-fn write_head(out: &mut Vec<u8>, offset: u64, time: &str) {
-    use std::io::Write as _;
-    // Writing to memory does not fail.
-    let _ = write!(out, "{{\"offset\":{offset},\"time\":\"{time}\",\"event\":");
 }

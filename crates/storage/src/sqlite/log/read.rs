@@ -1,6 +1,5 @@
 //! Reads batches that are no longer in memory: where they lie from the index, then the segments.
 
-use bytes::Buf;
 use rusqlite::{Connection, OptionalExtension, params};
 use tradelane_model::Timestamp;
 
@@ -121,7 +120,7 @@ fn run_length(rows: &[Row]) -> usize {
     1 + rows.windows(2).take_while(behind).count()
 }
 
-/// Reads rows that lie one behind the other, in one go.
+/// Reads rows that lie one behind the other, in one go. Those before the first that is damaged are there on an error too.
 fn read_run(files: &Files, stream: &Stream, run: &[Row], batches: &mut Vec<StoredBatch>) -> Result<()> {
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
     let begin = first.lies.position;
@@ -129,14 +128,22 @@ fn read_run(files: &Files, stream: &Stream, run: &[Row], batches: &mut Vec<Store
         return Err(stream.damaged_at(first.base));
     }
     let mut bytes = files.read(first.lies.segment, begin, (last.lies.end() - begin) as usize)?;
-    let mut at = begin;
-    for Row { base, count, timestamp, lies } in run {
-        bytes.advance((lies.position - at) as usize);
-        let sealed = bytes.split_to(lies.length as usize);
-        at = lies.end();
-        batches.push(stream.open(*base, *count, *timestamp, sealed)?);
-    }
-    Ok(())
+    let mut opened = Vec::with_capacity(run.len());
+    let whole = run.iter().try_for_each(|row| {
+        let at = (row.lies.position - begin) as usize;
+        let sealed = &mut bytes[at..at + row.lies.length as usize];
+        let plain = stream.open(row.base, row.count, row.timestamp, sealed)?;
+        opened.push((row, at + plain.start..at + plain.end));
+        Ok(())
+    });
+    let bytes = bytes.freeze();
+    batches.extend(opened.into_iter().map(|(row, plain)| StoredBatch {
+        base_offset: row.base,
+        count: row.count,
+        timestamp: row.timestamp,
+        payload: bytes.slice(plain),
+    }));
+    whole
 }
 
 /// Why there is no batch at this offset: it was truncated meanwhile, or the file is damaged.

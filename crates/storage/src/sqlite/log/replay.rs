@@ -16,6 +16,7 @@ use super::index::{Durable, Index, insert_batch, insert_key, note_end};
 use super::read::end_of;
 use super::segments::{End, Files, Place, Segments, holds_batches};
 use super::streams::row_id;
+use crate::buffers::Buffer;
 use crate::error::{Result, StorageError};
 
 /// The segments, ready to be written, and what was found.
@@ -144,7 +145,7 @@ impl Replay<'_> {
     }
 
     /// The group at the end of what is known, if it is whole.
-    fn group(&self, length: u64) -> Result<Option<(GroupHeader, bytes::BytesMut)>> {
+    fn group(&self, length: u64) -> Result<Option<(GroupHeader, Buffer)>> {
         let left = length - self.end.position;
         if left < GROUP_HEADER as u64 {
             return Ok(None);

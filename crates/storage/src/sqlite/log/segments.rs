@@ -9,13 +9,15 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{At, open};
 use super::frames::{self, FrameHeader, GROUP_HEADER, GroupHeader, SEGMENT_HEADER};
+use crate::buffers::{Buffer, Buffers};
 use crate::error::{Result, StorageError};
 
+/// Bytes of buffers that are kept for the next read: what two large pages take.
+const BUFFERS: usize = 8 << 20;
 /// How many files are kept open for readers.
 const OPEN: usize = 64;
 /// File systems give whole blocks back.
@@ -56,6 +58,7 @@ pub(super) struct Files {
     /// The folder's name, for messages.
     name: String,
     open: Mutex<HashMap<u64, Arc<File>>>,
+    buffers: Buffers,
 }
 
 impl Files {
@@ -63,7 +66,7 @@ impl Files {
     pub(super) fn beside(index: &Path) -> Result<Self> {
         let folder = open::beside(index, "-segments");
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let files = Self { folder, name, open: Mutex::new(HashMap::new()) };
+        let files = Self { folder, name, open: Mutex::new(HashMap::new()), buffers: Buffers::new(BUFFERS) };
         match open::private_folder(&files.folder) {
             Ok(()) => Ok(files),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(files),
@@ -116,9 +119,9 @@ impl Files {
     }
 
     /// Reads bytes of a segment; fewer than asked for are damage.
-    pub(super) fn read(&self, number: u64, position: u64, length: usize) -> Result<BytesMut> {
+    pub(super) fn read(&self, number: u64, position: u64, length: usize) -> Result<Buffer> {
         let file = self.file(number)?;
-        let mut buffer = BytesMut::zeroed(length);
+        let mut buffer = self.buffers.filled(length);
         match read_at(&file, &mut buffer, position) {
             Ok(()) => Ok(buffer),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {

@@ -1,10 +1,10 @@
 //! What the log knows in memory: each stream's bounds, its key, and its newest batches.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::BytesMut;
 use tokio::sync::watch;
 use tradelane_keys::{AtRest, SecretBytes, hkdf};
 use tradelane_model::Timestamp;
@@ -161,19 +161,10 @@ impl Stream {
         self.seal_of(base).seal_onto(&self.aad(base, count, timestamp), payload, out);
     }
 
-    /// Opens a sealed batch where it lies.
-    pub(super) fn open(
-        &self,
-        base: u64,
-        count: u32,
-        timestamp: Timestamp,
-        mut sealed: BytesMut,
-    ) -> Result<StoredBatch> {
-        let plain = self
-            .seal_of(base)
-            .open_where_it_lies(&self.aad(base, count, timestamp), &mut sealed)
-            .map_err(|_| self.damaged_at(base))?;
-        Ok(StoredBatch { base_offset: base, count, timestamp, payload: sealed.freeze().slice(plain) })
+    /// Opens a sealed batch where it lies; answers where in `sealed` the batch is then.
+    pub(super) fn open(&self, base: u64, count: u32, timestamp: Timestamp, sealed: &mut [u8]) -> Result<Range<usize>> {
+        let opened = self.seal_of(base).open_where_it_lies(&self.aad(base, count, timestamp), sealed);
+        opened.map_err(|_| self.damaged_at(base))
     }
 
     pub(super) fn damaged_at(&self, offset: u64) -> StorageError {
