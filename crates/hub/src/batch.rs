@@ -125,12 +125,19 @@ fn damaged(cause: impl std::fmt::Display) -> HubError {
 /// A stored batch, checked.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Batch<'_>> {
     let (batch, rest) = Batch::parse(bytes, &STORED).map_err(damaged)?;
-    if rest.is_empty() { Ok(batch) } else { Err(damaged("bytes follow a batch")) }
+    if rest.is_empty() { Ok(batch) } else { Err(damaged(FOLLOWED)) }
 }
 
-/// The records of a batch of ours, in order. A batch that is not whole is an error, never fewer records.
+const FOLLOWED: &str = "bytes follow a batch";
+
+/// The records of a batch of ours, in order. A batch that is not whole is an error, never fewer records. The event log
+/// opened it, or has had it in memory since it was written: its tag was checked, which is worth more than its checksum.
 pub(crate) fn records(batch: &[u8]) -> Result<Vec<Record<'_>>> {
-    let walk = parse(batch)?.plain_records(&STORED).ok_or_else(|| damaged("a batch is compressed"))?;
+    let (batch, rest) = Batch::parse_authenticated(batch, &STORED).map_err(damaged)?;
+    if !rest.is_empty() {
+        return Err(damaged(FOLLOWED));
+    }
+    let walk = batch.plain_records(&STORED).ok_or_else(|| damaged("a batch is compressed"))?;
     walk.map(|record| record.map(Record::from).map_err(damaged)).collect()
 }
 

@@ -62,6 +62,26 @@ fn every_flipped_bit_is_an_error_or_outside_of_the_checksum() {
 }
 
 #[test]
+fn without_its_checksum_a_batch_is_what_it_is_with_a_right_one() {
+    let whole = build(&BatchHead::default(), &plain(12), 11, Output::Uncompressed);
+    // What is before says how long it is.
+    for at in 12..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x41;
+        let authenticated = |bytes: &[u8]| {
+            let (batch, rest) = Batch::parse_authenticated(bytes, &Limits::default())?;
+            read(&batch).map(|records| (format!("{records:?}"), rest.len()))
+        };
+        let unsummed = authenticated(&damaged);
+        let crc = crc_fast::crc32_iscsi(&damaged[21..]);
+        damaged[17..21].copy_from_slice(&crc.to_be_bytes());
+        let summed = Batch::parse(&damaged, &Limits::default())
+            .and_then(|(batch, rest)| read(&batch).map(|records| (format!("{records:?}"), rest.len())));
+        assert_eq!(unsummed, summed, "byte {at}");
+    }
+}
+
+#[test]
 fn every_damaged_byte_behind_a_right_checksum_is_survived() {
     for output in [Output::Uncompressed, Output::Lz4] {
         let whole = build(&BatchHead::default(), &plain(12), 11, output);
