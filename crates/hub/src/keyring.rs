@@ -134,7 +134,14 @@ impl Keyring {
         now: Timestamp,
     ) -> Result<()> {
         let scope = log_scope(product);
+        let mut before = None;
         for header in sealed.filter_map(Header::read) {
+            // Events that were published together need the same.
+            let needs = Some((header.log_key, header.dictionary()));
+            if needs == before {
+                continue;
+            }
+            before = needs;
             if let Some(number) = header.dictionary() {
                 self.dictionaries.preload(context, number, now).await?;
             }
