@@ -15,7 +15,8 @@ pub(super) struct Lines<'o> {
     events: Vec<RenderedEvent>,
     has_times: bool,
     time: Timestamp,
-    time_text: String,
+    /// What stands between an offset and an event.
+    middle: String,
 }
 
 impl Frame for LinesFrame {
@@ -25,7 +26,7 @@ impl Frame for LinesFrame {
 
     fn begin<'o>(bytes: &'o mut Vec<u8>, source: &Source) -> Lines<'o> {
         let events = Vec::with_capacity(source.records);
-        Lines { bytes, events, has_times: source.has_times, time: source.time, time_text: source.time.to_string() }
+        Lines { bytes, events, has_times: source.has_times, time: source.time, middle: middle(source.time) }
     }
 
     fn end(output: Lines<'_>, _: &Source) -> Result<Self::Index> {
@@ -41,10 +42,12 @@ impl Output for Lines<'_> {
     ) -> Result<std::result::Result<ClassSet, Withheld>> {
         let time = Timestamp(place.record.time.saturating_mul(1_000));
         if self.has_times && time != self.time {
-            (self.time, self.time_text) = (time, time.to_string());
+            (self.time, self.middle) = (time, middle(time));
         }
         let line_start = self.bytes.len();
-        write_head(self.bytes, place.offset, &self.time_text);
+        self.bytes.extend_from_slice(b"{\"offset\":");
+        write_number(self.bytes, place.offset);
+        self.bytes.extend_from_slice(self.middle.as_bytes());
         let event_start = self.bytes.len();
         let classes = match render(self.bytes) {
             Ok(classes) => classes,
@@ -79,9 +82,35 @@ fn one_line(lines: &mut [u8], from: usize) {
     }
 }
 
-/// `{"offset":N,"time":"...","event":`
-fn write_head(out: &mut Vec<u8>, offset: u64, time: &str) {
-    use std::io::Write as _;
-    // Writing to memory does not fail.
-    let _ = write!(out, "{{\"offset\":{offset},\"time\":\"{time}\",\"event\":");
+fn middle(time: Timestamp) -> String {
+    format!(",\"time\":\"{time}\",\"event\":")
+}
+
+/// The same as `write!`, at a quarter of its cost: there is one number in each line.
+fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_anybody_writes_them() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, 1 << 53, u64::MAX] {
+            let mut out = b"at ".to_vec();
+            write_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("at {number}"));
+        }
+    }
 }
