@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -43,7 +44,14 @@ pub type Mask = Arc<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync>;
 ///
 /// # Errors
 /// If the file in `directory` or the port cannot be had.
-pub async fn serve(directory: &Path, mask: Mask, told: impl FnOnce(SocketAddr)) -> io::Result<()> {
+pub fn serve(directory: &Path, mask: Mask, told: Box<dyn FnOnce(SocketAddr) + Send>) -> Served<'_> {
+    Box::pin(answer(directory, mask, told))
+}
+
+/// Boxed, so that the server is compiled here and not once more where it is started.
+pub type Served<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
+async fn answer(directory: &Path, mask: Mask, told: Box<dyn FnOnce(SocketAddr) + Send>) -> io::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let peer = Arc::new(Peer { store: Store::open(directory)?, mask });
     told(listener.local_addr()?);

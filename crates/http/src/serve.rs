@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tradelane_hub::Hub;
-use tradelane_transport::{Connections, Idle, Peer, Place, TlsAcceptor, TlsOptions, TransportError};
+use tradelane_transport::{Connections, Idle, Peer, Place, Task, TlsAcceptor, TlsOptions, TransportError};
 
 use crate::config::{HttpConfig, ServerLimits};
 use crate::front::Front;
@@ -97,9 +97,14 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections, tells event streams to end, and gives open requests
     /// `drain` to be answered.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    ///
+    /// A [`Task`], as `stop` is, so that a server is compiled here and not once more where it is started.
+    pub fn run(self, stop: Task) -> Task {
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(self, mut stop: Task) {
         let graceful = GracefulShutdown::new();
-        let mut stop = std::pin::pin!(stop);
         loop {
             tokio::select! {
                 biased;

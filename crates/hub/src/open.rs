@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -75,6 +76,9 @@ pub struct Opened {
     pub is_new: bool,
 }
 
+/// A hub that is being opened.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<(Hub, Opened)>> + Send>>;
+
 /// The stores below.
 pub(crate) struct Stores {
     pub(crate) log: Arc<dyn EventLog>,
@@ -134,7 +138,12 @@ impl Hub {
         Self::open_with(config, None).await
     }
 
-    pub(crate) async fn open_with(config: HubConfig, cluster: Option<Arc<dyn ClusterLog>>) -> Result<(Self, Opened)> {
+    /// Boxed, so that all of it is compiled here and not once more where a hub is opened.
+    pub(crate) fn open_with(config: HubConfig, cluster: Option<Arc<dyn ClusterLog>>) -> Opening {
+        Box::pin(Self::begin(config, cluster))
+    }
+
+    async fn begin(config: HubConfig, cluster: Option<Arc<dyn ClusterLog>>) -> Result<(Self, Opened)> {
         std::fs::create_dir_all(&config.data).map_err(|error| unusable(&config.data, error))?;
         let (root, is_new) = RootKey::load_or_create(&config.root_key)
             .map_err(|error| HubError::new(codes::KEYS_UNAVAILABLE, "The root key cannot be used.").because(error))?;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tradelane_hub::Hub;
 use tradelane_transport::{
-    Connections, Idle, Peer, TlsAcceptor, TlsConnector, TlsOptions, TransportError, client_certificate,
+    Connections, Idle, Peer, Task, TlsAcceptor, TlsConnector, TlsOptions, TransportError, client_certificate,
 };
 
 use crate::config::KafkaConfig;
@@ -145,9 +145,14 @@ impl Server {
 
     /// Serves until `stop` is ready; then takes no more connections, ends waits, and gives open requests `drain` to be
     /// answered.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    ///
+    /// A [`Task`], as `stop` is, so that a server is compiled here and not once more where it is started.
+    pub fn run(self, stop: Task) -> Task {
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(mut self, mut stop: Task) {
         let (open, mut all_gone) = mpsc::channel::<()>(1);
-        let mut stop = std::pin::pin!(stop);
         let (accepted, mut arriving) = mpsc::channel(1);
         let mut accepting = JoinSet::new();
         for (node, listener) in std::mem::take(&mut self.listeners) {

@@ -40,7 +40,7 @@ async fn port() -> Port {
     };
     let server = Server::bind(config, world.hub.clone()).await.unwrap();
     let address = server.local_addr().unwrap();
-    tokio::spawn(server.run(std::future::pending()));
+    tokio::spawn(server.run(Box::pin(std::future::pending())));
     let pem = std::fs::read(directory.path().join("development-ca.pem")).unwrap();
     let authority = CertificateDer::from_pem_slice(&pem).unwrap();
     Port { world, address, authority, _directory: directory }

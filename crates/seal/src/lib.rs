@@ -15,6 +15,7 @@
 //! Locating is apart from format and rendering: another encoding needs its own `locate`, masks and repair of separators,
 //! and brings its own number in the header.
 
+mod append;
 #[cfg(feature = "bench")]
 pub mod bench_docs;
 mod binary;

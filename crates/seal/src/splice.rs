@@ -3,6 +3,7 @@
 //! A member that is left out takes its name and one comma with it; an element of an array becomes `null`, so that
 //! positions never shift. Where values come from is the business of a [`Source`].
 
+use crate::append::{SHORT, append, append_block};
 use crate::error::Withheld;
 use crate::format::{Body, Hole};
 use crate::mask;
@@ -78,7 +79,7 @@ pub(crate) fn run<S: Source>(
             }
         }
     }
-    out.extend_from_slice(skeleton.get(copied..).ok_or(Withheld::Corrupt)?);
+    append(skeleton.get(copied..).ok_or(Withheld::Corrupt)?, out);
     Ok(rendered)
 }
 
@@ -125,39 +126,16 @@ fn leave_out_behind_gap(
     Ok(())
 }
 
-/// Pieces up to this length are copied as one block of it, which takes two loads and stores and no call.
-const SHORT: usize = 32;
-
 /// Appends a piece of the skeleton.
 #[inline(always)]
 pub(crate) fn copy(skeleton: &[u8], from: usize, to: usize, out: &mut Vec<u8>) -> Result<(), Withheld> {
     // A `to` before `from` gives a huge length, which the last arm refuses.
     let len = to.wrapping_sub(from);
-    match skeleton.get(from..).and_then(|rest| rest.first_chunk::<SHORT>()) {
-        Some(block) if len <= SHORT => {
-            let end = out.len() + len;
-            out.extend_from_slice(block);
-            out.truncate(end);
-        }
-        _ => out.extend_from_slice(skeleton.get(from..to).ok_or(Withheld::Corrupt)?),
+    match skeleton.get(from..).and_then(|rest| rest.first_chunk()) {
+        Some(block) if len <= SHORT => append_block(block, len, out),
+        _ => append(skeleton.get(from..to).ok_or(Withheld::Corrupt)?, out),
     }
     Ok(())
-}
-
-/// Appends a value, to the byte. Many are a little longer than half a block, stand-ins above all: two halves that overlap
-/// take no call.
-#[inline(always)]
-fn append(text: &[u8], out: &mut Vec<u8>) {
-    const HALF: usize = SHORT / 2;
-    match (text.first_chunk::<HALF>(), text.last_chunk::<HALF>()) {
-        (Some(first), Some(last)) if text.len() <= SHORT => {
-            let end = out.len() + text.len();
-            out.extend_from_slice(first);
-            out.truncate(end - HALF);
-            out.extend_from_slice(last);
-        }
-        _ => out.extend_from_slice(text),
-    }
 }
 
 /// What was written last is the comma of a member that stayed, with blanks after it, or the object's brace.
@@ -183,25 +161,5 @@ impl Source for NoValues {
     fn value(&mut self, _: Hole, _: Op) -> Result<(Option<&[u8]>, bool), Withheld> {
         // A hole whose rule reveals, but which is sealed although the rule's fields are open: not of our making.
         Err(Withheld::Corrupt)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_and_values_of_every_length_are_appended_to_the_byte() {
-        let text: Vec<u8> = (0..100).collect();
-        for from in 0..=text.len() {
-            for to in from..=text.len() {
-                let (mut copied, mut appended) = (b"before".to_vec(), b"before".to_vec());
-                copy(&text, from, to, &mut copied).unwrap();
-                append(&text[from..to], &mut appended);
-                let wanted = [b"before", &text[from..to]].concat();
-                assert_eq!((&copied, &appended), (&wanted, &wanted), "{from}..{to}");
-            }
-        }
-        assert!(copy(&text, 1, 0, &mut Vec::new()).is_err() && copy(&text, 90, 101, &mut Vec::new()).is_err());
     }
 }

@@ -97,10 +97,10 @@ pub(crate) async fn start(config: &Config) -> Result<Started> {
             server.add_check("kafka-cluster", move || observer.is_ready());
         }
         server.add_metrics(move || observer.text());
-        serving.push(tokio::spawn(listener.run(told(stopped.clone()))));
+        serving.push(tokio::spawn(listener.run(Box::pin(told(stopped.clone())))));
     }
     serving.push(tokio::spawn(certificates.clone().watch(told(stopped.clone()))));
-    serving.push(tokio::spawn(server.run(told(stopped))));
+    serving.push(tokio::spawn(server.run(Box::pin(told(stopped)))));
     Ok(Started { hub, url, kafka, ca_file, operator_key, recovered: opened.recovered, certificates, stop, serving })
 }
 

@@ -16,3 +16,6 @@ pub use rate::{Buckets, Rate, Verdict};
 pub use tls::{
     CA_CERTIFICATE, Secured, TlsAcceptor, TlsError, TlsOptions, Transport, TransportError, client_certificate,
 };
+
+/// Work that runs to its end: a listener that serves, or what it waits for before it stops.
+pub type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;

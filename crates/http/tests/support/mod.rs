@@ -164,9 +164,9 @@ impl World {
         let server = Server::bind(config, hub.clone()).await.expect("a listener");
         let address = server.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server.run(async {
+        let server = tokio::spawn(server.run(Box::pin(async {
             let _ = stopped.await;
-        }));
+        })));
         let pem = std::fs::read(tls.join(CA_CERTIFICATE)).expect("an authority");
         let mut world = Self {
             address,

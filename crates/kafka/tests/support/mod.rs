@@ -182,9 +182,9 @@ impl World {
         let (ports, observer) = (server.node_ports(), server.observer());
         let address = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(server.run(async {
+        let server = tokio::spawn(server.run(Box::pin(async {
             let _ = stopped.await;
-        }));
+        })));
         for _ in 0..600 {
             if observer.is_ready() {
                 break;

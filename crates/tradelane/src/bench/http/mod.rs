@@ -68,8 +68,8 @@ fn broken(error: impl std::fmt::Display) -> Failure {
 pub(super) fn peer(folder: &Path, out: Out) -> Result<()> {
     let shape = bench_docs::shape(0, false);
     let mask: bench_peer::Mask = Arc::new(move |line| bench_docs::peer_mask(line, &shape));
-    let told = |address| out.value(&json!({ "url": format!("http://{address}") }));
-    runtime()?.block_on(bench_peer::serve(folder, mask, told)).map_err(broken)
+    let told = move |address| out.value(&json!({ "url": format!("http://{address}") }));
+    runtime()?.block_on(bench_peer::serve(folder, mask, Box::new(told))).map_err(broken)
 }
 
 /// What a load amounted to.
