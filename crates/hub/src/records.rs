@@ -397,6 +397,11 @@ impl Filling {
         self.bytes < max_bytes.max(1) && self.scanned < MAX_SCAN
     }
 
+    /// The first batch comes whole, so that a reader gets on; clients refuse an answer that is larger than they allowed for.
+    fn has_room_for(&self, batch: &crate::read::RenderedRecords, max_bytes: usize) -> bool {
+        self.bytes == 0 || batch.offsets.is_none() || self.bytes + batch.bytes.len() <= max_bytes
+    }
+
     fn take(&mut self, batch: &crate::read::RenderedRecords) {
         self.scanned += batch.bytes.len();
         self.at = batch.end;

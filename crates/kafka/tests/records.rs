@@ -189,6 +189,34 @@ async fn a_fetch_waits_for_records_and_begins_a_session_if_it_asks_for_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_no_larger_than_the_reader_allows_but_for_its_first_batch() {
+    let world = World::new().await;
+    let (mut publisher, mut reader) = (world.client("acme.wms").await, world.client("near.app").await);
+    for (partition, n) in [(0, 1), (0, 2), (1, 3), (1, 4)] {
+        assert_eq!(produce(&mut publisher, TOPIC, partition, batch(&[order(n)], None)).await.error_code, 0);
+    }
+    let mut held = async |most: usize, of_partition: i32| {
+        let mut request = fetch_request(TOPIC, 0, 0, 0);
+        request.max_bytes = i32::try_from(most).unwrap();
+        let mut other = request.topics[0].partitions[0].clone();
+        other.partition = 1;
+        request.topics[0].partitions[0].partition_max_bytes = of_partition;
+        request.topics[0].partitions.push(other);
+        let answer = reader.ask(12, &request).await;
+        let told = &answer.responses[0].partitions;
+        assert!(told.iter().all(|partition| partition.error_code == 0));
+        told.iter().map(|partition| partition.records.as_ref().map_or(0, Bytes::len)).collect::<Vec<_>>()
+    };
+    let one = held(1, 1 << 20).await[0];
+    assert!(one > 1, "the first batch comes whole");
+    assert_eq!(held(1, 1 << 20).await, [one, 0]);
+    assert_eq!(held(2 * one - 1, 1 << 20).await, [one, 0], "neither another of the partition nor one of the next");
+    assert_eq!(held(2 * one, 1 << 20).await, [2 * one, 0]);
+    assert_eq!(held(2 * one, 1).await, [one, one], "what a partition leaves is for the next");
+    assert_eq!(held(1 << 20, 1 << 20).await, [2 * one, 2 * one]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_grant_ends_a_waiting_fetch() {
     let world = World::with(|limits| limits.fetch_wait = Duration::from_secs(300)).await;
     let mut reader = world.client("near.app").await;

@@ -56,8 +56,11 @@ impl Hub {
         let reader = &reader.at_partition(fetch.partition);
         let erasures = self.inner().rendered.generation();
         let mut page = Filling { at: fetch.offset, ..Filling::default() };
-        while page.at < bounds.end && page.wants_more(fetch.max_bytes) {
+        'filling: while page.at < bounds.end && page.wants_more(fetch.max_bytes) {
             if let Some(batch) = self.records_before(reader, page.at) {
+                if !page.has_room_for(&batch, fetch.max_bytes) {
+                    break;
+                }
                 page.take(&batch);
                 continue;
             }
@@ -71,7 +74,11 @@ impl Hub {
                 if !page.wants_more(fetch.max_bytes) {
                     break;
                 }
-                page.take(&*self.records(reader, &stored).await?);
+                let batch = self.records(reader, &stored).await?;
+                if !page.has_room_for(&batch, fetch.max_bytes) {
+                    break 'filling;
+                }
+                page.take(&batch);
             }
         }
         self.check(reader)?;

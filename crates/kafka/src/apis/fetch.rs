@@ -39,6 +39,8 @@ struct Asked {
     reader: Option<Reader>,
     next: u64,
     most: usize,
+    /// It has more, for which there is no room in this answer.
+    crowded: bool,
     error: i16,
     start: i64,
     end: i64,
@@ -93,6 +95,7 @@ async fn begin(ask: &Ask<'_>, topic: usize, named: &FetchTopic, partition: &Fetc
         reader: None,
         next: 0,
         most: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
+        crowded: false,
         error: codes::NONE,
         start: -1,
         end: -1,
@@ -156,7 +159,8 @@ async fn gather(ask: &Ask<'_>, request: &FetchRequest, asked: &mut [Asked]) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let failed = asked.iter().any(|partition| partition.error != codes::NONE);
-        if failed || bytes >= least.max(1) || asked.is_empty() && wait.is_zero() {
+        let crowded = asked.iter().any(|partition| partition.crowded);
+        if failed || crowded || bytes >= least.max(1) || asked.is_empty() && wait.is_zero() {
             return;
         }
         let mut waits = FuturesUnordered::new();
@@ -205,8 +209,12 @@ async fn take(ask: &Ask<'_>, partition: &mut Asked, most: usize, so_far: usize) 
         Ok(page) => {
             let bounds = page.bounds();
             (partition.start, partition.end) = (offset(bounds.start), offset(bounds.end));
-            partition.next = page.next();
             let bytes = page.bytes();
+            partition.crowded = so_far > 0 && bytes > room;
+            if partition.crowded {
+                return 0;
+            }
+            partition.next = page.next();
             if bytes > 0 {
                 partition.pages.push(page);
             }
