@@ -13,10 +13,13 @@ import base64
 import concurrent.futures
 import contextlib
 import hashlib
+import inspect
 import os
 import pathlib
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -32,8 +35,18 @@ from hub import OWNER, Hub  # noqa: E402
 PACKAGE, VERSION = "node-rdkafka", "3.6.1"
 SHA512 = "sfpTbrT35429cs0RE8Yb9avGX9BiRRvpV7aweQsghKTjtrVZP3jBrKOPItWXAqHb8doyh3SkuGuUVBLgig1SRg=="
 FINDINGS = HERE / "findings.txt"
-# Products for each test, and their partitions: as many as the tests use.
-TOPICS, PARTITIONS = 8, {"0048": 7, "0090": 1}
+# A hub with the engine, and Kafka with groups of KIP-848; what comes of a test there.
+WAYS = ("embedded", "kafka", "consumer")
+HOW = {"whole", "slow", "quick", "fails", "skips", "same", "local"}
+LONG = ()
+# The partitions of topics that a test counts on, in the order in which it names them; none, where it makes one itself. A test that makes
+# topics has none before, and another one four of four.
+TOPICS = {
+    "0011_produce_batch": [4, 4, 4, 0, 4], "0030_offset_commit": [4], "0042_many_topics": [4] * 20, "0048_partitioner": [0, 4],
+    "0050_subscribe_adds": [4] * 9, "0061_consumer_lag": [4, 4], "0103_transactions": [4, 0, 0, 0, 0, 4, 4, 4],
+} | {name: [4] * 4 for name in (
+    "0019_list_groups", "0022_consume_batch", "0031_get_offsets", "0034_offset_reset", "0040_io_event", "0076_produce_retry", "0083_cb_event",
+    "0094_idempotence_msg_timeout")}
 
 CONTRACT = """
 apiVersion: v3.1.0
@@ -58,12 +71,21 @@ apiVersion: tradelane/v1
 kind: Product
 spec: {id: %s, owner: maker, name: %s, contract: rdk, partitions: %d}
 """
+# Makes the product that a test calls for: its name, its partitions.
+MAKE = """#!/bin/sh
+set -eu
+manifests=$(mktemp -d "%(folder)s/made.XXXXXX")
+cat >"$manifests/product.yaml" <<PRODUCT
+%(product)sPRODUCT
+exec env -u LD_LIBRARY_PATH "%(tradelane)s" --url "%(url)s" --ca "%(ca)s" --key-file "%(folder)s/%(owner)s.key" apply -y -f "$manifests" >"$manifests/said" 2>&1
+"""
 
 
 def build(folder):
     """The tests' program; built if it is not there."""
     tests = folder / "package/deps/librdkafka/tests"
-    if (folder / "built").exists():
+    wanted = hashlib.sha512("".join([SHA512, LEFT_OUT, MAKE_TOPIC, *INSTEAD.values(), inspect.getsource(adapt)]).encode()).hexdigest()
+    if (folder / "built").exists() and (folder / "built").read_text() == wanted:
         return tests
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -79,18 +101,60 @@ def build(folder):
                         ["make", "-j2", "-C", "src-cpp"], ["make", "-j2", "-C", "tests", "test-runner"]):
             done = subprocess.run(command, cwd=tests.parent, stdout=log, stderr=log)
             assert done.returncode == 0, "%s: see %s" % (command, log.name)
-    (folder / "built").touch()
+    (folder / "built").write_text(wanted)
     return tests
 
 
+LEFT_OUT = """static int test_left_out(const char *subtest) {
+        char *parts = rd_strdup(test_getenv("TEST_PARTS_WITHOUT", "")), *next = parts, *part;
+        int found = 0;
+        while ((part = strsep(&next, ";")))
+                found = found || (*part && strstr(subtest, part));
+        rd_free(parts);
+        return found;
+}
+
+"""
+
+
+MAKE_TOPIC = """
+static void test_make_topic(const char *topic, int partitions) {
+        char command[1000];
+        fprintf(stderr, "\\nMADE %s %d\\n", topic, partitions);
+        rd_snprintf(command, sizeof(command), "%s %s %d", test_getenv("TEST_MAKE_TOPIC", "false"), topic, partitions);
+        TEST_ASSERT(!system(command), "there is no product for %s", topic);
+}
+"""
+# What functions of test.c begin with.
+INSTEAD = {
+    "void test_create_topic(": """        if (1) {
+                test_make_topic(topicname, partition_cnt);
+                return;
+        }
+""",
+    "rd_kafka_resp_err_t test_CreateTopics_simple(": """        if (!useq) {
+                size_t made;
+                for (made = 0; made < topic_cnt; made++)
+                        test_make_topic(topics[made], num_partitions);
+                return RD_KAFKA_RESP_ERR_NO_ERROR;
+        }
+""",
+    "rd_kafka_resp_err_t test_DeleteTopics_simple(": """        if (!useq)
+                return RD_KAFKA_RESP_ERR_NO_ERROR;
+""",
+    "void test_delete_topic(": "        if (1)\n                return;\n",
+}
+
+
 def adapt(tests):
-    """Topics have the names of products that are there, and are neither made nor removed; values are JSON."""
+    """Topics have names that a product can have, and are made as products and not removed; values are JSON."""
     for file in set(tests.glob("0*.c")):
         text = file.read_text()
         json = re.sub(r'"((?:%s:)?%s test message #%i(?: \(acks=%i\))?)"', r'"{\\"m\\":\\"\1\\"}"', text)
         json = re.sub(r'"testid=%" (PRIu64|SCNu64) ", partition=%i, msg=%i"', r'"{\\"m\\":\\"testid=%" \1 ", partition=%i, msg=%i\\"}"', json)
         # A value that is taken for text ends with a zero.
         json = json.replace("sizeof(value), key, sizeof(key));", "sizeof(value) - 1, key, sizeof(key));\n                value[sizeof(value) - 1] = '\\0';")
+        json = json.replace('"^.*topic_regex.*"', '"^rdk-0045-resubscribe-with-regex-[01]$"')
         if json != text:
             file.write_text(json)
     file = tests / "test.c"
@@ -103,8 +167,12 @@ def adapt(tests):
         text = text.replace(old, new, 1)
 
     instead("        if (test_topic_random || randomized)\n", """        static int topics = 0;
+        char *at;
         (void)randomized;
-        rd_snprintf(ret, sizeof(ret), "rdk-%.4s-%d", test_curr->name, topics++);
+        rd_snprintf(ret, sizeof(ret), "rdk-%s-%d", test_curr->name, topics++);
+        for (at = ret; *at; at++)
+                *at = *at == '_' ? '-' : *at;
+        fprintf(stderr, "\\nNAMED %s\\n", ret);
         return ret;
         if (0)
 """)
@@ -123,31 +191,72 @@ def adapt(tests):
         }
         while (of < val_size) {
                 /* Copy-repeat""")
-    for function in ("void test_create_topic(", "void test_delete_topic("):
-        at = text.index("\n" + function)
-        at = text.index("{\n", at) + 2
-        text = text[:at] + "        if (1)\n                return;\n" + text[at:]
+    # One test at a time, by its whole name, and without the parts that the findings name.
+    instead("!strstr(tests_to_run, testnum)", "strcmp(tests_to_run, test->name)")
+    instead("        if (subtests_to_run && !strstr(test_curr->subtest, subtests_to_run)) {", """        if (test_left_out(test_curr->subtest)) {
+                *test_curr->subtest = '\\0';
+                return 0;
+        }
+        if (subtests_to_run && !strstr(test_curr->subtest, subtests_to_run)) {""")
+    at = text.index("/**\n * @brief Start a sub-test.")
+    text = text[:at] + LEFT_OUT + text[at:]
+    at = text.index("\n/**", text.index("\nvoid test_kafka_topics("))
+    text = text[:at] + MAKE_TOPIC + text[at:]
+    for function, then in INSTEAD.items():
+        at = text.index("{\n", text.index("\n" + function)) + 2
+        text = text[:at] + then + text[at:]
     file.write_text(text)
 
 
 def known(tests):
-    """The names of the tests that ask a broker, as test.c lists them."""
+    """The names of all tests, as test.c lists them, and whether each asks a broker."""
     listed = re.findall(r"^\s+_TEST\((\w+),\s*([^)]*)", (tests / "test.c").read_text(), re.M)
-    return [name for name, flags in listed if not re.search("LOCAL|MANUAL|KNOWN_ISSUE", flags) and "mock" not in name]
+    return {name: not re.search(r"LOCAL|MANUAL|KNOWN_ISSUE\b", flags) and "mock" not in name for name, flags in listed}
 
 
-def findings(engine):
+class Finding:
+    """What is known of one test: how it is run with each engine, and why not, or not as a whole."""
+
+    def __init__(self, how, why):
+        self.how, self.why, self.without = dict(zip(WAYS, how)), why, {way: [] for way in WAYS}
+
+
+def findings():
     found = {}
-    for line in FINDINGS.read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, embedded, cluster, *why = line.split(None, 3)
-            found[name] = ({"embedded": embedded, "kafka": cluster}[engine], why[0] if why else "")
+    for number, line in enumerate(FINDINGS.read_text().splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith("without"):
+            _, name, ways, part = line.split(None, 3)
+            for way in ways.split(","):
+                found[name].without[way].append(part.split(" -- ")[0])
+            continue
+        name, *how = line.split(None, 4)
+        why = how.pop() if len(how) == 4 else ""
+        assert len(how) == 3 and set(how) <= HOW, "%s, line %d" % (FINDINGS.name, number)
+        assert name not in found, "%s is there twice" % name
+        assert why or not set(how) - {"whole", "slow", "same"}, "%s: why not?" % name
+        found[name] = Finding(how, why)
     return found
 
 
 class Runner:
-    def __init__(self, tests, hub, folder, seconds):
-        self.tests, self.hub, self.folder, self.seconds = tests, hub, folder, seconds
+    def __init__(self, tests, hub, folder, options, found):
+        self.tests, self.hub, self.folder, self.options, self.found = tests, hub, folder, options, found
+        self.way = way_of(options)
+        self.make_topic = folder / "make-topic"
+        self.make_topic.write_text(MAKE % dict(
+            product=PRODUCT.replace("%d", "%s") % ("$1", "$1", "$2"), tradelane=hub.tradelane, url=hub.url, ca=hub.ca, folder=folder, owner=OWNER))
+        self.make_topic.chmod(0o700)
+
+    def products(self, name):
+        """Those that have to be there before the test, with their partitions."""
+        makes = re.search(r"create_topic|CreateTopics", self.source(name))
+        topics = TOPICS.get(name, [] if makes else [4] * 4)
+        return [("rdk-%s-%d" % (name.replace("_", "-"), index), partitions) for index, partitions in enumerate(topics) if partitions]
+
+    def source(self, name):
+        return next(self.tests.glob(name[:4] + "-*.c*")).read_text()
 
     def settings(self, name):
         path = self.folder / (name + ".conf")
@@ -157,23 +266,29 @@ class Runner:
         return path
 
     def run(self, name):
-        """passes, skips, fails or hangs; and the words on it."""
+        """passes, skips, fails, hangs, or `empty` for one that did nothing; the words on it; and how long it took."""
+        finding, begin = self.found[name], time.monotonic()
         environment = {**os.environ, "TESTS": name, "RDKAFKA_TEST_CONF": str(self.settings(name)), "TEST_KAFKA_VERSION": "4.0.0",
-                       "CI": "1", "LD_LIBRARY_PATH": "../src:../src-cpp"}
+                       "TEST_CONSUMER_GROUP_PROTOCOL": self.options.protocol, "CI": "1",
+                       "TEST_MAKE_TOPIC": str(self.make_topic), "TEST_PARTS_WITHOUT": ";".join(finding.without[self.way]), "LD_LIBRARY_PATH": "../src:../src-cpp"}
         output = self.folder / (name + ".log")
         with open(output, "wb") as log:
-            process = subprocess.Popen(["./test-runner", "-p1", "-Q"], cwd=self.tests, env=environment, stdin=subprocess.DEVNULL,
-                                       stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(["./test-runner", "-p1"] + ["-Q"] * (finding.how[self.way] == "quick"), cwd=self.tests,
+                                       env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             try:
-                status = process.wait(self.seconds)
+                status = process.wait(self.options.seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-                return "hangs", last_words(output)
-        text = plain(output)
-        if re.search(r"\|\s*%s\s*\|\s*SKIPPED" % re.escape(name), text):
-            return "skips", last_words(output)
-        return ("passes" if status == 0 else "fails"), last_words(output)
+                return "hangs", last_words(output), time.monotonic() - begin
+        text, result = plain(output), "passes" if status == 0 else "fails"
+        state = re.search(r"^\|\s*%s\s*\|\s*(\w+)" % re.escape(name), text, re.M)
+        if state and state[1] == "SKIPPED":
+            result = "skips"
+        elif result == "passes" and "SUB_TEST" in self.source(name) and not re.search(r": PASS \(|Created +kafka instance", text):
+            # All of its parts were left out.
+            result = "empty"
+        return result, last_words(output), time.monotonic() - begin
 
 
 def plain(output):
@@ -186,59 +301,114 @@ def last_words(output):
     return next((one or other for one, other in found), "")[:160]
 
 
+def way_of(options):
+    return "consumer" if options.protocol == "consumer" else options.engine
+
+
+def names_to_run(options, found):
+    """Those that the findings expect to pass, or those that were asked for."""
+    def wanted(name):
+        how = found[name].how[way_of(options)]
+        if options.test:
+            return any(name.startswith(word) for word in options.test)
+        return how in ("whole", "quick") or how == "slow" and not options.quick or options.all and how not in ("local", "same")
+
+    # Long ones first, so that none of them is left at the end.
+    return sorted(filter(wanted, found), key=lambda name: (found[name].how[way_of(options)] != "slow", name not in LONG, name))
+
+
+def wait_for_topics(hub, cluster, products):
+    """Until the broker has them: a hub makes a topic when somebody asks for it. This asks for all of them."""
+    end = time.monotonic() + 120
+    wanted = {"hub.%s-%d" % (product, index) for product, partitions in products for index in range(partitions)}
+    with socket.create_connection(("127.0.0.1", hub.port), 60) as plain:
+        with ssl.create_default_context(cafile=hub.ca).wrap_socket(plain, server_hostname="localhost") as connection:
+            def ask(key, version, body):
+                head = key.to_bytes(2, "big") + version.to_bytes(2, "big") + bytes(4) + b"\xff\xff"
+                connection.sendall((len(head) + len(body)).to_bytes(4, "big") + head + body)
+                with connection.makefile("rb") as answer:
+                    answer.read(int.from_bytes(answer.read(4), "big"))
+
+            words = b"\0any\0" + hub.key(OWNER).encode()
+            ask(17, 1, b"\0\5PLAIN")  # SaslHandshake
+            ask(36, 0, len(words).to_bytes(4, "big") + words)  # SaslAuthenticate
+            while not wanted <= {path.name for path in pathlib.Path(cluster["data"]).rglob("hub.*-*")}:
+                assert time.monotonic() < end, "the cluster does not have the topics"
+                ask(3, 1, b"\xff\xff\xff\xff")  # Metadata of all topics
+                time.sleep(0.5)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tradelane", default="target/debug/tradelane")
     parser.add_argument("--engine", choices=("embedded", "kafka"), default="embedded")
+    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic", help="of groups; the newer one is KIP-848")
     parser.add_argument("--kafka", default=os.environ.get("KAFKA_FOR_TESTS"))
     parser.add_argument("--build", default=os.path.join(os.environ.get("TRADELANE_CI_DIR", "target"), "librdkafka"))
-    parser.add_argument("--jobs", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=90, help="time for one test")
+    parser.add_argument("--build-only", action="store_true")
+    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--seconds", type=int, default=240, help="time for one test")
+    parser.add_argument("--quick", action="store_true", help="without those that the findings call slow")
     parser.add_argument("--logs", help="where to leave what each test says")
-    parser.add_argument("--all", action="store_true", help="also what findings.txt does not expect to pass")
+    parser.add_argument("--all", action="store_true", help="also what the findings do not expect to pass")
     parser.add_argument("test", nargs="*")
     options = parser.parse_args()
+    if options.protocol == "consumer" and options.engine == "embedded":
+        parser.error("the embedded engine has no groups of KIP-848")
     tests = build(pathlib.Path(options.build).resolve())
-    before = findings(options.engine) if FINDINGS.exists() else {}
-    names = [name for name in known(tests) if not options.test or any(name.startswith(word) for word in options.test)]
-    if not options.all and not options.test:
-        names = [name for name in names if before.get(name, ("",))[0] == "passes"]
-    results, lock = {}, threading.Lock()
+    found, there = findings(), known(tests)
+    wrong = sorted(set(found) ^ set(there)) + [name for name in found if name in there and there[name] == ("local" in found[name].how.values())]
+    assert not wrong, "%s and the package disagree on %s" % (FINDINGS.name, wrong)
+    if options.build_only:
+        return print("librdkafka's tests are built: %d, %d of them ask a broker" % (len(there), sum(there.values())))
+    names, results, lock = names_to_run(options, found), {}, threading.Lock()
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tradelane-librdkafka-")))
-        cluster = stack.enter_context(kafka(options.kafka, "--security", "sasl")).facts if options.engine == "kafka" else None
+        # Tests count on members that join together, as a broker's own defaults have it.
+        cluster = stack.enter_context(kafka(options.kafka, "--security", "sasl", "--set",
+                                             "group.initial.rebalance.delay.ms=3000")).facts if options.engine == "kafka" else None
         hub = Hub(options.tradelane, folder, cluster)
         stack.callback(hub.stop)
         hub.start()
         hub.people()
-        numbers = sorted({name[:4] for name in names})
-        topics = ["rdk-%s-%d" % (number, index) for number in numbers for index in range(TOPICS)]
-        hub.apply(OWNER, rdk__odcs=CONTRACT, rdk="".join(PRODUCT % (name, name, PARTITIONS.get(name[4:8], 4)) for name in topics))
-        runner = Runner(tests, hub, folder, options.seconds)
+        runner = Runner(tests, hub, folder, options, found)
+        products = [product for name in names for product in runner.products(name)]
+        hub.apply(OWNER, rdk__odcs=CONTRACT, rdk="".join(PRODUCT % (name, name, partitions) for name, partitions in products))
+        if cluster:
+            wait_for_topics(hub, cluster, products)
 
         def one(name):
-            begin = time.monotonic()
-            result, words = runner.run(name)
+            result, words, seconds = runner.run(name)
             with lock:
-                results[name] = (result, words)
-                print("%-52s %-7s %5.1f s  %s" % (name, result, time.monotonic() - begin, words if result != "passes" else ""), flush=True)
-
-        # Tests of one number share their topics: one after the other.
-        def those(number):
-            for name in names:
-                if name.startswith(number):
-                    one(name)
+                results[name] = (result, words, seconds)
+                print("%-48s %-7s %5.1f s  %s" % (name, result, seconds, "" if result == "passes" else words), flush=True)
 
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(those, numbers))
+            list(pool.map(one, names))
+        expected = [name for name in names if found[name].how[runner.way] in ("whole", "quick", "slow")]
+        shaky = [name for name in expected if results[name][0] != "passes"]
         if options.logs:
-            shutil.copytree(folder, options.logs, ignore=lambda _, names: [name for name in names if not name.endswith(".log")])
+            shutil.copytree(folder, options.logs, dirs_exist_ok=True, ignore=lambda _, names: [name for name in names if not name.endswith(".log")])
+        for name in shaky:
+            print("AGAIN, alone, because it did not pass: %s (%s)\n%s" % (name, results[name][1], "\n".join(plain(folder / (name + ".log")).splitlines()[-40:])))
+            one(name)
         if "panicked" in (folder / "hub.log").read_text(errors="replace"):
             sys.exit("the hub panicked: " + hub.log())
-    worse = [name for name, (result, _) in results.items() if before.get(name, ("",))[0] == "passes" and result != "passes"]
-    better = [name for name, (result, _) in results.items() if result == "passes" and before.get(name, ("",))[0] != "passes"]
-    print("%d of %d pass; not expected to: %s" % (sum(result == "passes" for result, _ in results.values()), len(results), better or "none"))
-    sys.exit("passed before: %s" % worse if worse else 0)
+    conclude(options, found, results, expected, shaky)
+
+
+def conclude(options, found, results, expected, shaky):
+    way = way_of(options)
+    failed = [name for name in shaky if results[name][0] != "passes"]
+    better = [name for name, (result, *_) in results.items() if result == "passes" and name not in expected]
+    hows = [finding.how[way] for finding in found.values()]
+    print("\n%-10s %s" % (way, ", ".join("%d %s" % (hows.count(how), how) for how in sorted(set(hows)))))
+    print("%d of %d passed" % (sum(results[name][0] == "passes" for name in expected), len(expected)))
+    if better:
+        print("NOT EXPECTED to pass: %s" % better)
+    for name in shaky:
+        print("%s: %s" % ("FAILED twice" if name in failed else "FLAKY: passed when it ran alone, and not beside others", name))
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
