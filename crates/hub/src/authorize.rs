@@ -89,6 +89,21 @@ impl Act {
     }
 }
 
+/// How often work is begun, at most, if what its permit rests on changes each time before it is done.
+const CHANGES: usize = 5;
+
+/// Does work that may find at its end that something changed under its permit, and does it anew then: who may no longer is
+/// refused at its beginning, and who still may hears nothing of it.
+pub(crate) async fn through_changes<T, W: Future<Output = Result<T>>>(mut work: impl FnMut() -> W) -> Result<T> {
+    for _ in 1..CHANGES {
+        match work().await {
+            Err(error) if error.code == codes::GRANT_ENDED => {}
+            done => return done,
+        }
+    }
+    work().await
+}
+
 type PermitKey = (CredentialId, Act, String);
 /// Whose reader: the credential, the product, the purpose that was asked for.
 pub(crate) type ReaderKey = (CredentialId, ProductId, Option<String>);
@@ -128,8 +143,14 @@ impl Authority {
                 }
                 Change::ProductPut(product) => epochs.bump(&Scope::Product(product.id.clone())),
                 Change::ProductDeleted(id) => epochs.bump(&Scope::Product(id.clone())),
-                // Which products keep it may have changed as well.
-                Change::ContractPut { .. } | Change::ContractDeleted(_) => epochs.bump(&Scope::Global),
+                Change::ContractPut { owner, text } => match model.contract_with(owner, text) {
+                    Some(contract) => model
+                        .products_with(contract)
+                        .for_each(|product| epochs.bump(&Scope::Product(product.id.clone()))),
+                    None => epochs.bump(&Scope::Global),
+                },
+                // No product keeps it any more; those that did were changed or deleted before.
+                Change::ContractDeleted(_) => {}
                 Change::GrantPut(grant) => epochs.bump(&Scope::Grant(grant.id.clone())),
                 Change::GrantDeleted(id) => epochs.bump(&Scope::Grant(id.clone())),
                 Change::PolicyPut { organization, text } => self.put_policies(organization, text),
@@ -180,6 +201,20 @@ impl Hub {
 
     /// As [`Hub::allow`], but nobody is told: for questions that the hub asks itself.
     pub(crate) fn decide(&self, caller: &Caller, act: Act, on: On<'_>) -> Result<Arc<Permit>> {
+        for _ in 1..CHANGES {
+            match self.decide_now(caller, act, on) {
+                Err(error) if error.code == codes::CONFLICT => {}
+                decided => return decided,
+            }
+        }
+        // What cannot be decided now is no refusal: whoever asks is to come again.
+        self.decide_now(caller, act, on).map_err(|error| match error.code {
+            codes::CONFLICT => HubError::of(codes::OVERLOADED).retry(1),
+            _ => error,
+        })
+    }
+
+    fn decide_now(&self, caller: &Caller, act: Act, on: On<'_>) -> Result<Arc<Permit>> {
         let model = self.model();
         let product = match on {
             On::Product(id) => Some(model.products.get(id).ok_or_else(HubError::not_found)?),
@@ -266,7 +301,8 @@ impl Hub {
             snapshot,
         };
         let permit = authorizer.authorize(request).map_err(|denial| self.denied(model, caller, product, denial))?;
-        permit.check(now).map_err(|_| HubError::of(codes::CONFLICT).retry(1))?;
+        // Something changed meanwhile.
+        permit.check(now).map_err(|_| HubError::of(codes::CONFLICT))?;
         Ok(permit)
     }
 

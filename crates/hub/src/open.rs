@@ -268,7 +268,7 @@ impl Hub {
         let after = Arc::new(after);
         *self.0.model.write().unwrap_or_else(PoisonError::into_inner) = after.clone();
         // Compiled views go before the permits end: a reader that is made anew must not find an old view.
-        self.0.views.forget(entries);
+        self.0.views.forget(&after, entries);
         self.0.authority.moved(&after, entries);
         let any = |is: fn(&Change) -> bool| entries.iter().any(|entry| is(&entry.change));
         if any(|change| matches!(change, Change::SubjectErased { .. })) {

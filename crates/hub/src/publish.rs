@@ -21,7 +21,7 @@ use tradelane_tape::{Limits, Tape};
 use crate::Hub;
 use crate::audit_trail::{PUBLISH, hub_leaf};
 use crate::authenticate::to_hex;
-use crate::authorize::{Act, On};
+use crate::authorize::{Act, On, through_changes};
 use crate::dictionaries::{BatchPacking, Lesson};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Place, Result};
@@ -186,20 +186,24 @@ impl SealedBatch {
 impl Hub {
     /// Publishes events to a product.
     pub async fn publish(&self, caller: &Caller, request: Publish) -> Result<Audited<Published>> {
+        through_changes(|| self.publish_now(caller, &request)).await
+    }
+
+    async fn publish_now(&self, caller: &Caller, request: &Publish) -> Result<Audited<Published>> {
         let permit = self.allow(caller, Act::Publish, On::Product(&request.product))?;
         if self.contract(&request.product)?.native.is_some() {
             return Err(HubError::of(codes::BINARY_PRODUCT));
         }
         let mut events = split(&request.body)?;
         let body_hash = events.digest();
-        let dedup = self.dedup(caller, &request, &events, &body_hash)?;
+        let dedup = self.dedup(caller, request, &events, &body_hash)?;
         let _in_flight = dedup.as_ref().map(|dedup| self.inner().in_flight.enter(dedup.key)).transpose()?;
         let contract = self.contract(&request.product)?;
         let version =
             request.version.map(|major| self.held_to_version(&contract, &request.product, major)).transpose()?;
         events.held = version.flatten();
         let now = self.now();
-        let spread = self.spread(&request, &events, dedup.as_ref())?;
+        let spread = self.spread(request, &events, dedup.as_ref())?;
         let mut batch = self.seal_batch(&contract, &request.product, events.clone(), spread, now).await?;
         let refused = std::mem::take(&mut batch.refused);
         if !refused.is_empty() {

@@ -35,6 +35,9 @@ const LARGE_EVENT: usize = 4 << 10;
 /// The longest wait of one read.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// How often one wait goes on, at most, after something changed under it.
+pub(crate) const RENEWALS: usize = 100;
+
 /// Someone's right to read a product, ready for use. Cheap to keep, and worth nothing once it is revoked.
 #[derive(Clone)]
 pub struct Reader {
@@ -107,6 +110,17 @@ impl Hub {
     }
 
     fn new_reader(&self, caller: &Caller, product: &ProductId, purpose: Option<&str>) -> Result<Reader> {
+        for _ in 1..RENEWALS {
+            match self.new_reader_now(caller, product, purpose) {
+                // Its grant was changed between permit and view.
+                Err(error) if error.code == codes::CONFLICT => {}
+                made => return made,
+            }
+        }
+        Err(HubError::of(codes::OVERLOADED).retry(1))
+    }
+
+    fn new_reader_now(&self, caller: &Caller, product: &ProductId, purpose: Option<&str>) -> Result<Reader> {
         let model = self.model();
         let known = model.products.get(product).ok_or_else(HubError::not_found)?;
         if known.owner == caller.organization.id {
@@ -137,12 +151,28 @@ impl Hub {
         error
     }
 
-    /// Reads on. Every call checks the permit anew, before and after it waited and worked.
+    /// The reader made anew, if it was ended because something changed and its right is still there.
+    pub(crate) async fn renewed<T>(&self, reader: &Reader, outcome: &Result<T>) -> Option<Reader> {
+        if outcome.as_ref().err()?.code != codes::GRANT_ENDED {
+            return None;
+        }
+        let purpose = reader.grant.as_deref().map(|grant| grant.purpose.as_str());
+        let renewed = self.reader(&reader.caller, &reader.product, purpose).await.ok()?;
+        Some(renewed.at_partition(reader.partition))
+    }
+
+    /// Reads on. Every call checks the permit anew, before and after it waited and worked; where something changed, the
+    /// page is begun anew by what holds now.
     pub async fn read(&self, reader: &Reader, from: From, limits: ReadLimits) -> Result<Audited<Page>> {
-        self.check(reader)?;
-        let stream = reader.stream();
-        let Bounds { start, end } = self.kept(&stream).await?;
-        let mut at = match from {
+        let deadline = tokio::time::Instant::now() + limits.wait.min(MAX_WAIT);
+        let checked = self.check(reader);
+        let renewed = self.renewed(reader, &checked).await;
+        let reader = match &renewed {
+            Some(renewed) => renewed,
+            None => checked.map(|()| reader)?,
+        };
+        let Bounds { start, end } = self.kept(&reader.stream()).await?;
+        let at = match from {
             From::Earliest => start,
             From::Latest => end,
             From::Offset(offset) if offset > end => {
@@ -151,12 +181,32 @@ impl Hub {
             }
             From::Offset(offset) => offset.max(start),
         };
-        let deadline = tokio::time::Instant::now() + limits.wait.min(MAX_WAIT);
+        let mut reader = reader.clone();
+        for _ in 1..RENEWALS {
+            let page = self.read_until(&reader, at, &limits, deadline).await;
+            match self.renewed(&reader, &page).await {
+                Some(renewed) => reader = renewed,
+                None => return page,
+            }
+        }
+        self.read_until(&reader, at, &limits, deadline).await
+    }
+
+    async fn read_until(
+        &self,
+        reader: &Reader,
+        mut at: u64,
+        limits: &ReadLimits,
+        deadline: tokio::time::Instant,
+    ) -> Result<Audited<Page>> {
+        self.check(reader)?;
+        let stream = reader.stream();
+        let end = self.kept(&stream).await?.end;
         let mut page = Page { chunks: Vec::new(), next: at, end, count: 0 };
         let mut classes = Vec::new();
         loop {
             if at < page.end {
-                at = self.fill(reader, at, &limits, &mut page, &mut classes).await?;
+                at = self.fill(reader, at, limits, &mut page, &mut classes).await?;
                 page.next = at;
             }
             if page.count > 0 || at < page.end || !self.wait_for_more(reader, at, deadline).await? {

@@ -11,13 +11,13 @@ use tradelane_storage::{Dedup, StorageError};
 
 use crate::Hub;
 use crate::audit_trail::{PUBLISH, hub_leaf};
-use crate::authorize::{Act, On};
+use crate::authorize::{Act, On, through_changes};
 use crate::doorway::{Audited, Caller};
 use crate::error::{HubError, Result};
 use crate::health::add;
 use crate::publish::partitioner::Spread;
 use crate::publish::{Events, IDEMPOTENCY_SECONDS, KeyPlace, MAX_BODY, RecordPlace};
-use crate::read::{MAX_SCAN, Reader};
+use crate::read::{MAX_SCAN, RENEWALS, Reader};
 
 mod fetch;
 
@@ -152,6 +152,10 @@ impl Hub {
 
     /// Publishes a batch of records.
     pub async fn publish_records(&self, caller: &Caller, publish: PublishRecords) -> Result<RecordsOutcome> {
+        through_changes(|| self.publish_records_now(caller, &publish)).await
+    }
+
+    async fn publish_records_now(&self, caller: &Caller, publish: &PublishRecords) -> Result<RecordsOutcome> {
         let product = &publish.product;
         let permit = self.allow(caller, Act::Publish, On::Product(product))?;
         self.has_partition(product, publish.partition)?;
@@ -160,7 +164,7 @@ impl Hub {
             let detail = "A request carries one whole batch, outside transactions.";
             return Err(HubError::new(codes::BAD_PARAMETER, detail));
         }
-        let dedup = self.producer_dedup(caller, &publish, &batch);
+        let dedup = self.producer_dedup(caller, publish, &batch);
         let events = gather(&publish.batch, &batch).map_err(unusable)?;
         let contract = self.contract(product)?;
         let now = self.now();
@@ -189,6 +193,10 @@ impl Hub {
     /// Checks and seals a batch, which may be part of a transaction, and stores it nowhere: a cluster does.
     /// [`Self::record_published`] is to be called before the producer hears of it.
     pub async fn seal_records(&self, caller: &Caller, publish: PublishRecords) -> Result<SealOutcome> {
+        through_changes(|| self.seal_records_now(caller, &publish)).await
+    }
+
+    async fn seal_records_now(&self, caller: &Caller, publish: &PublishRecords) -> Result<SealOutcome> {
         let product = &publish.product;
         let permit = self.allow(caller, Act::Publish, On::Product(product))?;
         self.has_partition(product, publish.partition)?;
@@ -238,6 +246,20 @@ impl Hub {
     /// transactions are nobody's data and go out as they are. A batch that is damaged, or larger than any of the hub's, is
     /// withheld as a whole and reported: whoever reads passes over it.
     pub async fn render_records(
+        &self,
+        reader: &Reader,
+        partition: u32,
+        from: u64,
+        batches: Vec<Bytes>,
+    ) -> Result<RenderedPage> {
+        let page = self.render_records_now(reader, partition, from, batches.clone()).await;
+        match self.renewed(reader, &page).await {
+            Some(reader) => self.render_records_now(&reader, partition, from, batches).await,
+            None => page,
+        }
+    }
+
+    async fn render_records_now(
         &self,
         reader: &Reader,
         partition: u32,
@@ -376,7 +398,15 @@ impl Hub {
     /// Waits until the partition goes beyond that offset; ends with an error when the right to read ends.
     pub async fn wait_records(&self, reader: &Reader, partition: u32, offset: u64) -> Result<()> {
         let for_ever = tokio::time::Instant::now() + crate::read::MAX_WAIT;
-        self.wait_for_more(&reader.at_partition(partition), offset, for_ever).await.map(drop)
+        let mut reader = reader.at_partition(partition);
+        for _ in 1..RENEWALS {
+            let waited = self.wait_for_more(&reader, offset, for_ever).await;
+            match self.renewed(&reader, &waited).await {
+                Some(renewed) => reader = renewed,
+                None => return waited.map(drop),
+            }
+        }
+        self.wait_for_more(&reader, offset, for_ever).await.map(drop)
     }
 }
 
@@ -386,6 +416,7 @@ struct Filling {
     batches: Vec<Bytes>,
     at: u64,
     bytes: usize,
+    /// Bytes that were looked at, shown or not: a filter that lets nothing through does not make a page endless.
     scanned: usize,
     count: u32,
     offsets: Option<(u64, u64)>,
@@ -403,7 +434,6 @@ impl Filling {
     }
 
     fn take(&mut self, batch: &crate::read::RenderedRecords) {
-        self.scanned += batch.bytes.len();
         self.at = batch.end;
         let Some((first, last)) = batch.offsets else { return };
         self.bytes += batch.bytes.len();

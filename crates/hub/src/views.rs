@@ -1,16 +1,15 @@
 //! Contracts and grants, compiled once and shared: validators, rules of classification, views, row filters.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::Value;
 use tradelane_keys::{MacKey, SecretBytes, Sha256, sha256};
 use tradelane_model::grant::{Conditions, Grant};
-use tradelane_model::journal::{Change, Entry};
 use tradelane_model::pattern::Pattern;
 use tradelane_model::product::Format;
 use tradelane_model::view::{Action, ViewSpec};
-use tradelane_model::{Class, Contract, ContractId, ErrorCode, GrantId, Model, OrgId, ProductId, Timestamp, codes};
+use tradelane_model::{Class, Contract, ErrorCode, Model, OrgId, ProductId, Timestamp, codes};
 use tradelane_policy::{QualityRule, Reader as ReaderFacts, RowFilter, RuleOutcome};
 use tradelane_schema::Schema;
 use tradelane_seal::{Located, ProductContext, Rules, SealError, SubjectTagger, View, ViewKeys, view_schema};
@@ -23,7 +22,12 @@ use crate::evolve::{Down, Kept, Pinned, tightened};
 use crate::keyring::BatchKeys;
 use crate::native::{Cut, Looking, NativeContract};
 use crate::references::json_schema;
+use crate::views::kept::read;
 
+pub(crate) use crate::views::kept::Views;
+
+/// How often something is compiled, at most, if the model changes each time before it is done.
+const ATTEMPTS: usize = 10;
 /// The most places that one bad event is described by.
 const MAX_PLACES: usize = 20;
 
@@ -275,54 +279,6 @@ pub(crate) struct GrantFilter {
     pub(crate) looks_at_time: bool,
 }
 
-/// Everything that was compiled.
-#[derive(Default)]
-pub(crate) struct Views {
-    contracts: RwLock<HashMap<(ContractId, u32, ProductId), Arc<CompiledContract>>>,
-    grants: RwLock<HashMap<GrantId, Arc<GrantView>>>,
-    owners: RwLock<HashMap<ProductId, Arc<GrantView>>>,
-}
-
-impl Views {
-    /// Forgets what these changes may have made untrue.
-    pub(crate) fn forget(&self, entries: &[Entry]) {
-        for entry in entries {
-            match &entry.change {
-                Change::GrantPut(grant) => drop(write(&self.grants).remove(&grant.id)),
-                Change::GrantDeleted(id) => drop(write(&self.grants).remove(id)),
-                Change::ContractPut { .. } | Change::ContractDeleted(_) | Change::ProductDeleted(_) => {
-                    write(&self.contracts).clear();
-                    write(&self.grants).clear();
-                    write(&self.owners).clear();
-                }
-                // What is asserted of a reader's organization may be part of a filter.
-                Change::OrganizationPut(_) => write(&self.grants).clear(),
-                _ => {}
-            }
-        }
-    }
-
-    /// Forgets all stand-ins that views keep.
-    pub(crate) fn clear_stand_ins(&self) {
-        let grants = self.grants.read().unwrap_or_else(PoisonError::into_inner);
-        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-        for view in grants.values().chain(owners.values()) {
-            let compiled = view.by_revision.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.values().for_each(|view| view.clear_cache());
-            let compiled = view.envelopes.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.values().for_each(|envelope| envelope.view.clear_cache());
-        }
-    }
-}
-
-fn write<K, V>(map: &RwLock<HashMap<K, V>>) -> std::sync::RwLockWriteGuard<'_, HashMap<K, V>> {
-    map.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<K: std::hash::Hash + Eq, V: Clone>(map: &RwLock<HashMap<K, V>>, key: &K) -> Option<V> {
-    map.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-}
-
 impl Hub {
     /// The contract that a product's events keep now.
     pub(crate) fn contract(&self, product: &ProductId) -> Result<Arc<CompiledContract>> {
@@ -373,18 +329,28 @@ impl Hub {
             tagger: self.inner().keyring.tagger(&history.owner),
             envelope,
         });
-        write(&self.inner().views.contracts).insert(key, compiled.clone());
+        self.keep(&self.inner().views.contracts, model, key, compiled.clone());
         Ok(compiled)
     }
 
-    /// A grant's view, compiled.
+    /// A grant's view, compiled. A grant that is the past by now is a [`CONFLICT`](codes::CONFLICT): look it up again.
     pub(crate) fn grant_view(&self, grant: &Grant) -> Result<Arc<GrantView>> {
-        if let Some(view) = read(&self.inner().views.grants, &grant.id).filter(|view| !view.is_over(self.now())) {
-            return Ok(view);
+        let kept = &self.inner().views.grants;
+        for _ in 0..ATTEMPTS {
+            let model = self.model();
+            if !model.grants.get(&grant.id).is_some_and(|known| std::ptr::eq(&**known, grant)) {
+                return Err(HubError::of(codes::CONFLICT).retry(1));
+            }
+            if let Some(view) = read(kept, &grant.id).filter(|view| !view.is_over(self.now())) {
+                return Ok(view);
+            }
+            let view = Arc::new(self.compile_grant(grant)?);
+            // A view that is in use and not kept would not lose its stand-ins when somebody is erased.
+            if self.keep(kept, &model, grant.id.clone(), view.clone()) {
+                return Ok(view);
+            }
         }
-        let view = Arc::new(self.compile_grant(grant)?);
-        write(&self.inner().views.grants).insert(grant.id.clone(), view.clone());
-        Ok(view)
+        Err(HubError::of(codes::OVERLOADED).retry(1))
     }
 
     fn compile_grant(&self, grant: &Grant) -> Result<GrantView> {
@@ -440,9 +406,21 @@ impl Hub {
 
     /// The owner's own view: everything, whatever its class.
     pub(crate) fn owner_view(&self, product: &ProductId) -> Result<Arc<GrantView>> {
-        if let Some(view) = read(&self.inner().views.owners, product) {
-            return Ok(view);
+        let kept = &self.inner().views.owners;
+        for _ in 0..ATTEMPTS {
+            let model = self.model();
+            if let Some(view) = read(kept, product) {
+                return Ok(view);
+            }
+            let view = Arc::new(self.compile_owners(product)?);
+            if self.keep(kept, &model, product.clone(), view.clone()) {
+                return Ok(view);
+            }
         }
+        Err(HubError::of(codes::OVERLOADED).retry(1))
+    }
+
+    fn compile_owners(&self, product: &ProductId) -> Result<GrantView> {
         let current = self.contract(product)?;
         let records = &current.contract.records;
         let beside = records.headers.values().chain(records.key.iter().map(|key| &key.class)).cloned();
@@ -451,7 +429,7 @@ impl Hub {
         let digest = digest(&current, &spec, None, None);
         let stream = product.as_str().into();
         let (by_revision, envelopes) = (Mutex::default(), Mutex::default());
-        let view = GrantView {
+        Ok(GrantView {
             current,
             spec,
             keys,
@@ -464,10 +442,7 @@ impl Hub {
             form: OnceLock::new(),
             digest,
             stream,
-        };
-        let view = Arc::new(view);
-        write(&self.inner().views.owners).insert(product.clone(), view.clone());
-        Ok(view)
+        })
     }
 
     /// The view for events that were sealed under that revision of the contract.
@@ -592,3 +567,5 @@ fn digest(
     }
     hash.finish()
 }
+
+mod kept;

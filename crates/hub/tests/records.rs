@@ -239,6 +239,22 @@ async fn what_a_filter_leaves_out_is_a_gap_and_a_page_of_nothing_moves_the_consu
 }
 
 #[tokio::test]
+async fn a_filter_that_lets_nothing_through_does_not_make_one_fetch_walk_through_all_there_is() {
+    let world = World::new().await;
+    let long = "x".repeat(900_000);
+    let hidden = format!(r#"{{"id":"{long}","sku":"X","qty":1}}"#);
+    for _ in 0..20 {
+        let outcome = publish_order(&world, batch(&[value(&hidden)], BatchHead::default())).await.unwrap();
+        assert!(matches!(outcome, RecordsOutcome::Stored(_)));
+    }
+    let reader = world.hub.reader(&world.near, &product(), None).await.unwrap();
+    let first = fetch(&world, &reader, 0, 0).await.unwrap();
+    assert!(first.next > 10 && first.next < 20, "16 MiB are looked at, then the reader asks again: {}", first.next);
+    let second = fetch(&world, &reader, 0, first.next).await.unwrap();
+    assert_eq!((second.next, second.leaf), (20, None), "and gets to the end");
+}
+
+#[tokio::test]
 async fn partitions_are_sequences_of_their_own_and_can_be_added_but_not_taken_away() {
     let people = People::new().await;
     let one = || [value(r#"{"id":"1"}"#)];

@@ -363,6 +363,17 @@ impl Model {
         self.contracts.get(&self.products.get(product)?.contract)
     }
 
+    /// The contract that a text of its owner is, or was, a revision of.
+    pub fn contract_with(&self, owner: &OrgId, text: &str) -> Option<&ContractId> {
+        let mut owned = self.contracts.iter().filter(|(_, history)| history.owner == *owner);
+        owned.find(|(_, history)| history.revisions.iter().any(|revision| revision.text == text)).map(|(id, _)| id)
+    }
+
+    /// The products that keep that contract.
+    pub fn products_with(&self, contract: &ContractId) -> impl Iterator<Item = &Arc<Product>> {
+        self.products.values().filter(move |product| product.contract == *contract)
+    }
+
     /// What the events of a product are.
     pub fn format_of(&self, product: &ProductId) -> Option<Format> {
         Some(self.contract_of(product)?.current().format)

@@ -40,6 +40,9 @@ impl UnrecordedPage {
     }
 }
 
+/// What a batch counts for that shows nothing, so that there is an end to passing over such.
+const LEAST_SCANNED: usize = 1 << 10;
+
 impl Hub {
     /// Records from an offset on, as the reader's view shows them. Never waits.
     pub async fn fetch_records(&self, reader: &Reader, fetch: FetchRecords) -> Result<RecordsPage> {
@@ -48,6 +51,14 @@ impl Hub {
 
     /// The same, before it is on record and before anybody may have it.
     pub async fn prepare_records(&self, reader: &Reader, fetch: FetchRecords) -> Result<UnrecordedPage> {
+        let page = self.prepare_now(reader, fetch).await;
+        match self.renewed(reader, &page).await {
+            Some(reader) => self.prepare_now(&reader, fetch).await,
+            None => page,
+        }
+    }
+
+    async fn prepare_now(&self, reader: &Reader, fetch: FetchRecords) -> Result<UnrecordedPage> {
         let bounds = self.record_bounds(reader, fetch.partition).await?;
         if fetch.offset < bounds.start || fetch.offset > bounds.end {
             let detail = format!("The partition keeps the offsets {} to {}.", bounds.start, bounds.end);
@@ -61,6 +72,7 @@ impl Hub {
                 if !page.has_room_for(&batch, fetch.max_bytes) {
                     break;
                 }
+                page.scanned += batch.bytes.len().max(LEAST_SCANNED);
                 page.take(&batch);
                 continue;
             }
@@ -74,6 +86,7 @@ impl Hub {
                 if !page.wants_more(fetch.max_bytes) {
                     break;
                 }
+                page.scanned += stored.payload.len();
                 let batch = self.records(reader, &stored).await?;
                 if !page.has_room_for(&batch, fetch.max_bytes) {
                     break 'filling;
@@ -103,11 +116,16 @@ impl Hub {
     }
 
     /// Puts a page on record and hands it out, if its reader may still have it. A page that was rendered before somebody was
-    /// erased is handed out empty, and is to be asked for again.
+    /// erased, or before something changed on which its reader's right rests, is handed out empty, and is to be asked for
+    /// again.
     pub async fn release_records(&self, prepared: UnrecordedPage) -> Result<RecordsPage> {
         let UnrecordedPage { mut page, reader, from, count, leaf, erasures } = prepared;
-        self.check(&reader)?;
-        if self.inner().rendered.generation() != erasures {
+        let checked = self.check(&reader);
+        let is_past = self.renewed(&reader, &checked).await.is_some();
+        if !is_past {
+            checked?;
+        }
+        if is_past || self.inner().rendered.generation() != erasures {
             page.batches.clear();
             page.next = from;
             return Ok(page);
