@@ -95,13 +95,14 @@ const CHANGES: usize = 5;
 /// Does work that may find at its end that something changed under its permit, and does it anew then: who may no longer is
 /// refused at its beginning, and who still may hears nothing of it.
 pub(crate) async fn through_changes<T, W: Future<Output = Result<T>>>(mut work: impl FnMut() -> W) -> Result<T> {
-    for _ in 1..CHANGES {
+    for _ in 0..CHANGES {
         match work().await {
             Err(error) if error.code == codes::GRANT_ENDED => {}
             done => return done,
         }
     }
-    work().await
+    // That it cannot be done now is no refusal: whoever asks is to come again.
+    Err(HubError::of(codes::OVERLOADED).retry(1))
 }
 
 type PermitKey = (CredentialId, Act, String);
@@ -201,17 +202,13 @@ impl Hub {
 
     /// As [`Hub::allow`], but nobody is told: for questions that the hub asks itself.
     pub(crate) fn decide(&self, caller: &Caller, act: Act, on: On<'_>) -> Result<Arc<Permit>> {
-        for _ in 1..CHANGES {
+        for _ in 0..CHANGES {
             match self.decide_now(caller, act, on) {
                 Err(error) if error.code == codes::CONFLICT => {}
                 decided => return decided,
             }
         }
-        // What cannot be decided now is no refusal: whoever asks is to come again.
-        self.decide_now(caller, act, on).map_err(|error| match error.code {
-            codes::CONFLICT => HubError::of(codes::OVERLOADED).retry(1),
-            _ => error,
-        })
+        Err(HubError::of(codes::OVERLOADED).retry(1))
     }
 
     fn decide_now(&self, caller: &Caller, act: Act, on: On<'_>) -> Result<Arc<Permit>> {

@@ -213,9 +213,8 @@ impl Hub {
         let dedup = Dedup { key: capture, body: capture, expires };
         // A job may begin long after it was taken: it is asked again whether its publisher may.
         let permit = self.decide(caller, Act::Publish, On::Product(product))?;
-        let (count, append) =
-            (batch.count(), self.append_one(&permit, product, PARTITION, batch, now, Some(dedup.clone())));
-        let appended = append.await?;
+        let count = batch.count();
+        let appended = self.append_one(&permit, product, PARTITION, batch, now, Some(dedup.clone())).await?;
         self.set_aside(product, &events, &refused, now, Some(&dedup)).await?;
         self.confirm(product, &singles, &refused, &capture).await?;
         if appended.duplicate {

@@ -36,7 +36,7 @@ const LARGE_EVENT: usize = 4 << 10;
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How often one wait goes on, at most, after something changed under it.
-pub(crate) const RENEWALS: usize = 100;
+const RENEWALS: usize = 100;
 
 /// Someone's right to read a product, ready for use. Cheap to keep, and worth nothing once it is revoked.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl Hub {
     }
 
     fn new_reader(&self, caller: &Caller, product: &ProductId, purpose: Option<&str>) -> Result<Reader> {
-        for _ in 1..RENEWALS {
+        for _ in 0..RENEWALS {
             match self.new_reader_now(caller, product, purpose) {
                 // Its grant was changed between permit and view.
                 Err(error) if error.code == codes::CONFLICT => {}
@@ -151,11 +151,27 @@ impl Hub {
         error
     }
 
-    /// The reader made anew, if it was ended because something changed and its right is still there.
-    pub(crate) async fn renewed<T>(&self, reader: &Reader, outcome: &Result<T>) -> Option<Reader> {
-        if outcome.as_ref().err()?.code != codes::GRANT_ENDED {
-            return None;
+    /// Does what a reader may, and does it anew with the reader made anew where that was ended because something changed and
+    /// its right is still there.
+    pub(crate) async fn renewing<T, W: Future<Output = Result<T>>>(
+        &self,
+        reader: &Reader,
+        mut work: impl FnMut(Reader) -> W,
+    ) -> Result<T> {
+        let mut reader = reader.clone();
+        for _ in 0..RENEWALS {
+            match work(reader.clone()).await {
+                Err(ended) if ended.code == codes::GRANT_ENDED => {
+                    reader = self.renewed(&reader).await.ok_or(ended)?;
+                }
+                done => return done,
+            }
         }
+        Err(HubError::of(codes::OVERLOADED).retry(1))
+    }
+
+    /// A reader that was ended, by what holds now; none if its right is gone.
+    pub(crate) async fn renewed(&self, reader: &Reader) -> Option<Reader> {
         let purpose = reader.grant.as_deref().map(|grant| grant.purpose.as_str());
         let renewed = self.reader(&reader.caller, &reader.product, purpose).await.ok()?;
         Some(renewed.at_partition(reader.partition))
@@ -165,31 +181,24 @@ impl Hub {
     /// page is begun anew by what holds now.
     pub async fn read(&self, reader: &Reader, from: From, limits: ReadLimits) -> Result<Audited<Page>> {
         let deadline = tokio::time::Instant::now() + limits.wait.min(MAX_WAIT);
-        let checked = self.check(reader);
-        let renewed = self.renewed(reader, &checked).await;
-        let reader = match &renewed {
-            Some(renewed) => renewed,
-            None => checked.map(|()| reader)?,
-        };
+        let at = self.renewing(reader, |reader| async move { self.place(&reader, from).await }).await?;
+        let limits = &limits;
+        self.renewing(reader, |reader| async move { self.read_until(&reader, at, limits, deadline).await }).await
+    }
+
+    /// Where a read begins.
+    async fn place(&self, reader: &Reader, from: From) -> Result<u64> {
+        self.check(reader)?;
         let Bounds { start, end } = self.kept(&reader.stream()).await?;
-        let at = match from {
-            From::Earliest => start,
-            From::Latest => end,
+        match from {
+            From::Earliest => Ok(start),
+            From::Latest => Ok(end),
             From::Offset(offset) if offset > end => {
                 let detail = format!("Offset {offset} is beyond the end of the stream at {end}.");
-                return Err(HubError::new(codes::OFFSET_BEYOND_END, detail));
+                Err(HubError::new(codes::OFFSET_BEYOND_END, detail))
             }
-            From::Offset(offset) => offset.max(start),
-        };
-        let mut reader = reader.clone();
-        for _ in 1..RENEWALS {
-            let page = self.read_until(&reader, at, &limits, deadline).await;
-            match self.renewed(&reader, &page).await {
-                Some(renewed) => reader = renewed,
-                None => return page,
-            }
+            From::Offset(offset) => Ok(offset.max(start)),
         }
-        self.read_until(&reader, at, &limits, deadline).await
     }
 
     async fn read_until(

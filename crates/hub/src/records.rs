@@ -17,7 +17,7 @@ use crate::error::{HubError, Result};
 use crate::health::add;
 use crate::publish::partitioner::Spread;
 use crate::publish::{Events, IDEMPOTENCY_SECONDS, KeyPlace, MAX_BODY, RecordPlace};
-use crate::read::{MAX_SCAN, RENEWALS, Reader};
+use crate::read::{MAX_SCAN, Reader};
 
 mod fetch;
 
@@ -252,11 +252,9 @@ impl Hub {
         from: u64,
         batches: Vec<Bytes>,
     ) -> Result<RenderedPage> {
-        let page = self.render_records_now(reader, partition, from, batches.clone()).await;
-        match self.renewed(reader, &page).await {
-            Some(reader) => self.render_records_now(&reader, partition, from, batches).await,
-            None => page,
-        }
+        let batches = batches.as_slice();
+        let render = |reader| async move { self.render_records_now(&reader, partition, from, batches).await };
+        self.renewing(reader, render).await
     }
 
     async fn render_records_now(
@@ -264,7 +262,7 @@ impl Hub {
         reader: &Reader,
         partition: u32,
         from: u64,
-        batches: Vec<Bytes>,
+        batches: &[Bytes],
     ) -> Result<RenderedPage> {
         self.check(reader)?;
         self.has_partition(&reader.product, partition)?;
@@ -272,15 +270,15 @@ impl Hub {
         let erasures = self.inner().rendered.generation();
         let mut page = Filling::default();
         let mut at = from;
-        let mut batches = batches.into_iter().peekable();
+        let mut batches = batches.iter().peekable();
         while let Some(bytes) = batches.next() {
-            let place = crate::batch::place_of(&bytes, at, batches.peek());
+            let place = crate::batch::place_of(bytes, at, batches.peek().copied());
             at = place.end;
-            let shown = match self.cluster_records_before(reader, &bytes) {
+            let shown = match self.cluster_records_before(reader, bytes) {
                 Some(rendered) => Ok(rendered),
-                None => match crate::batch::parse(&bytes) {
+                None => match crate::batch::parse(bytes) {
                     Ok(stored) if stored.is_control() => {
-                        page.batches.push(bytes);
+                        page.batches.push(bytes.clone());
                         continue;
                     }
                     Ok(stored) => self.cluster_records(reader, &stored).await?,
@@ -398,15 +396,10 @@ impl Hub {
     /// Waits until the partition goes beyond that offset; ends with an error when the right to read ends.
     pub async fn wait_records(&self, reader: &Reader, partition: u32, offset: u64) -> Result<()> {
         let for_ever = tokio::time::Instant::now() + crate::read::MAX_WAIT;
-        let mut reader = reader.at_partition(partition);
-        for _ in 1..RENEWALS {
-            let waited = self.wait_for_more(&reader, offset, for_ever).await;
-            match self.renewed(&reader, &waited).await {
-                Some(renewed) => reader = renewed,
-                None => return waited.map(drop),
-            }
-        }
-        self.wait_for_more(&reader, offset, for_ever).await.map(drop)
+        let wait = |reader: Reader| async move {
+            self.wait_for_more(&reader.at_partition(partition), offset, for_ever).await.map(drop)
+        };
+        self.renewing(reader, wait).await
     }
 }
 

@@ -45,8 +45,8 @@ pub enum TimestampType {
     LogAppendTime,
 }
 
-/// One whole batch: magic 2, plausible header, and the checksum is right or the bytes were authenticated. Its records are not looked at before
-/// [`records`](Self::records) walks them.
+/// One whole batch: magic 2, plausible header, and the checksum is right or the bytes were authenticated. Its records are not
+/// looked at before [`records`](Self::records) walks them.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
     header: &'a Header,

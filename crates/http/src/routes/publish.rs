@@ -22,7 +22,8 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .about(
             "One JSON document is one event and a JSON array a batch; NDJSON has one event per line. A batch is stored whole or \
              not at all, unless `on-error=quarantine` sets aside what does not keep the contract. CloudEvents with a \
-             `partitionkey` go to the partition that Kafka's clients choose for it. A request with an `Idempotency-Key` can be repeated: it is answered as the first time and stored once.",
+             `partitionkey` go to the partition that Kafka's clients choose for it. A request with an \
+             `Idempotency-Key` can be repeated: it is answered as the first time and stored once.",
         )
         .query("on-error", words(&["refuse", "quarantine"]), "What happens to events that do not keep the contract.")
         .query("partition", integer(0, LAST_PARTITION.into()), "Where all of them go; unless said, their keys choose, or the hub.")
@@ -42,7 +43,11 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .body("application/cloudevents-batch+json", array(json!({ "type": "object" })))
         .answer(201, "Stored, durably.", "application/json", reference("Published"))
         .refuses(409, "A request with this Idempotency-Key is still being worked on.")
-        .refuses(422, "An event does not keep the contract, its version is not taken any more, or the Idempotency-Key was used with another body or is of events that would be stored otherwise by now.")
+        .refuses(
+            422,
+            "An event does not keep the contract, its version is not taken any more, or the Idempotency-Key was used with \
+             another body or is of events that would be stored otherwise by now.",
+        )
         .refuses(507, "There is no room to store this.");
     routes.push(governed(Method::POST, events, described, publish).takes(BodySize::Events));
 }

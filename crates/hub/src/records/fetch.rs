@@ -51,11 +51,7 @@ impl Hub {
 
     /// The same, before it is on record and before anybody may have it.
     pub async fn prepare_records(&self, reader: &Reader, fetch: FetchRecords) -> Result<UnrecordedPage> {
-        let page = self.prepare_now(reader, fetch).await;
-        match self.renewed(reader, &page).await {
-            Some(reader) => self.prepare_now(&reader, fetch).await,
-            None => page,
-        }
+        self.renewing(reader, |reader| async move { self.prepare_now(&reader, fetch).await }).await
     }
 
     async fn prepare_now(&self, reader: &Reader, fetch: FetchRecords) -> Result<UnrecordedPage> {
@@ -120,10 +116,9 @@ impl Hub {
     /// again.
     pub async fn release_records(&self, prepared: UnrecordedPage) -> Result<RecordsPage> {
         let UnrecordedPage { mut page, reader, from, count, leaf, erasures } = prepared;
-        let checked = self.check(&reader);
-        let is_past = self.renewed(&reader, &checked).await.is_some();
-        if !is_past {
-            checked?;
+        let mut is_past = false;
+        if let Err(ended) = self.check(&reader) {
+            is_past = self.renewed(&reader).await.ok_or(ended).map(|_| true)?;
         }
         if is_past || self.inner().rendered.generation() != erasures {
             page.batches.clear();

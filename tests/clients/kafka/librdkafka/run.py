@@ -37,8 +37,7 @@ SHA512 = "sfpTbrT35429cs0RE8Yb9avGX9BiRRvpV7aweQsghKTjtrVZP3jBrKOPItWXAqHb8doyh3
 FINDINGS = HERE / "findings.txt"
 # A hub with the engine, and Kafka with groups of KIP-848; what comes of a test there.
 WAYS = ("embedded", "kafka", "consumer")
-HOW = {"whole", "slow", "quick", "fails", "skips", "same", "local"}
-LONG = ()
+HOW = {"whole", "slow", "fails", "skips", "same", "local"}
 # The partitions of topics that a test counts on, in the order in which it names them; none, where it makes one itself. A test that makes
 # topics has none before, and another one four of four.
 TOPICS = {
@@ -273,7 +272,7 @@ class Runner:
                        "TEST_MAKE_TOPIC": str(self.make_topic), "TEST_PARTS_WITHOUT": ";".join(finding.without[self.way]), "LD_LIBRARY_PATH": "../src:../src-cpp"}
         output = self.folder / (name + ".log")
         with open(output, "wb") as log:
-            process = subprocess.Popen(["./test-runner", "-p1"] + ["-Q"] * (finding.how[self.way] == "quick"), cwd=self.tests,
+            process = subprocess.Popen(["./test-runner", "-p1"], cwd=self.tests,
                                        env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             try:
                 status = process.wait(self.options.seconds)
@@ -311,10 +310,10 @@ def names_to_run(options, found):
         how = found[name].how[way_of(options)]
         if options.test:
             return any(name.startswith(word) for word in options.test)
-        return how in ("whole", "quick") or how == "slow" and not options.quick or options.all and how not in ("local", "same")
+        return how == "whole" or how == "slow" and not options.quick or options.all and how not in ("local", "same")
 
     # Long ones first, so that none of them is left at the end.
-    return sorted(filter(wanted, found), key=lambda name: (found[name].how[way_of(options)] != "slow", name not in LONG, name))
+    return sorted(filter(wanted, found), key=lambda name: (found[name].how[way_of(options)] != "slow", name))
 
 
 def wait_for_topics(hub, cluster, products):
@@ -385,7 +384,7 @@ def main():
 
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(one, names))
-        expected = [name for name in names if found[name].how[runner.way] in ("whole", "quick", "slow")]
+        expected = [name for name in names if found[name].how[runner.way] in ("whole", "slow")]
         shaky = [name for name in expected if results[name][0] != "passes"]
         if options.logs:
             shutil.copytree(folder, options.logs, dirs_exist_ok=True, ignore=lambda _, names: [name for name in names if not name.endswith(".log")])
