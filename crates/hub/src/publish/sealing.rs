@@ -85,7 +85,9 @@ impl Work {
         let packing = std::mem::take(&mut self.packing);
         let (this, count) = (&*self, self.events.ranges.len());
         let partitions = this.spread.partitions();
-        let about = (this.events.body.len() + count * 256) / partitions.len().max(1) + 64;
+        // What sealing adds to an event of seven holes in three sections, and a record to it: a batch that outgrew its memory
+        // would be copied.
+        let about = (this.events.body.len() + count * 320) / partitions.len().max(1) + 64;
         let mut bytes: Vec<Vec<u8>> = partitions.clone().map(|_| Vec::with_capacity(about)).collect();
         let head = this.events.head.unwrap_or_else(|| batch::head(0, this.now));
         let mut batches: Vec<_> = bytes.iter_mut().map(|bytes| BatchWriter::new(bytes, &head)).collect();
