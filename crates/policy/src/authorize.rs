@@ -210,11 +210,14 @@ impl Authorizer {
         product: Option<&tradelane_model::ProductId>,
         grant: Option<&tradelane_model::GrantId>,
     ) -> Snapshot {
-        let scopes = [Scope::Principal(principal.clone()), Scope::Org(org.clone())];
-        let owner = owner.filter(|owner| *owner != org).cloned().map(Scope::Org);
-        let rest =
-            owner.into_iter().chain(product.cloned().map(Scope::Product)).chain(grant.cloned().map(Scope::Grant));
-        self.epochs.snapshot(scopes.into_iter().chain(rest))
+        let owner = owner.filter(|owner| *owner != org);
+        self.epochs.snapshot([
+            Some(Scope::Principal(principal.clone())),
+            Some(Scope::Org(org.clone())),
+            owner.cloned().map(Scope::Org),
+            product.cloned().map(Scope::Product),
+            grant.cloned().map(Scope::Grant),
+        ])
     }
 
     /// Answers a question. What no policy allows, what one forbids, and what cannot be evaluated is denied.

@@ -367,7 +367,7 @@ fn a_permit_ends_when_anything_it_rests_on_moves() {
 #[test]
 fn a_change_between_snapshot_and_decision_is_not_lost() {
     let world = World::new();
-    let snapshot = world.authorizer.epochs().snapshot([Scope::Grant("g-1".parse().unwrap())]);
+    let snapshot = world.authorizer.epochs().snapshot([Some(Scope::Grant("g-1".parse().unwrap()))]);
     world.authorizer.epochs().bump(&Scope::Grant("g-1".parse().unwrap()));
     assert!(!snapshot.holds());
 }
