@@ -73,7 +73,7 @@ impl Hub {
     /// The owner agrees to a request, or changes a grant. Where it names no topic, the one that was asked for stays.
     pub async fn approve(&self, caller: &Caller, id: &GrantId, conditions: Conditions) -> Result<Audited<Grant>> {
         let product = self.grant_on_own_product(caller, id)?.product.clone();
-        views::check_conditions(&self.model(), &product, &conditions)?;
+        views::check_conditions(&views::rules_of(&self.model(), &product)?, &conditions)?;
         short(&conditions.terms)?;
         self.decide_grant(caller, id, |old, at| {
             if !matches!(old.status, GrantState::Requested | GrantState::Active { .. }) {

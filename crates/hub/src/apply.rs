@@ -1,10 +1,14 @@
 //! Manifests: a plan first, then the same plan carried out whole or not at all.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Known;
+
 use serde::Serialize;
 use tradelane_model::journal::Change;
 use tradelane_model::manifest::{self, Manifest};
 use tradelane_model::plan::{self, Plan, Verb};
-use tradelane_model::{Model, Product, codes};
+use tradelane_model::{Model, OrgId, Product, ProductId, codes};
+use tradelane_storage::journal::MAX_EVENTS;
 
 use crate::Hub;
 use crate::audit_trail::{CHANGE, PLAN, hub_leaf};
@@ -18,8 +22,9 @@ use crate::views;
 /// A manifest file: its name for messages, and its text.
 pub type File = (String, String);
 
-/// The most files and the most bytes in one apply.
-const MAX_FILES: usize = 1_000;
+/// The most files, changes and bytes in one apply. It is carried out as a whole, so all its changes are one append to the
+/// journal.
+const MAX_FILES: usize = MAX_EVENTS;
 const MAX_BYTES: usize = 8 << 20;
 
 /// One line of a plan, for people and programs.
@@ -74,6 +79,7 @@ impl Hub {
             after.apply(&entry).map_err(misfit)?;
         }
         // What compiles only with a library of its own is tried before anything is said to be fine.
+        let mut rules = HashMap::new();
         for manifest in manifests {
             match manifest {
                 // As it will be: with what it refers to.
@@ -81,13 +87,27 @@ impl Hub {
                     let applied = after.contracts.get(&contract.id).map(|history| history.current());
                     drop(views::compile_contract(applied.map_or(contract, |applied| applied))?);
                 }
-                Manifest::Grant(grant) => views::check_conditions(&after, &grant.product, &grant.conditions)?,
+                Manifest::Grant(grant) => {
+                    let rules = match rules.entry(&grant.product) {
+                        Known::Occupied(known) => known.into_mut(),
+                        Known::Vacant(new) => new.insert(views::rules_of(&after, &grant.product)?),
+                    };
+                    views::check_conditions(rules, &grant.conditions)?;
+                }
                 Manifest::Policy { organization, text } => self.check_policies(organization, text)?,
                 Manifest::Product(product) => self.check_cleanup(product)?,
                 _ => {}
             }
         }
         let pins = evolve::govern(model, &plan, &after, self.now())?;
+        let changes = plan.changes().count() + pins.len();
+        if changes > MAX_EVENTS {
+            let detail = format!(
+                "This would be {changes} changes, and an apply makes at most {MAX_EVENTS}, all or none. Apply it in parts: \
+                 organizations and principals first, then contracts and products, then grants."
+            );
+            return Err(HubError::new(codes::TOO_LARGE, detail));
+        }
         Ok((plan, pins))
     }
 
@@ -104,6 +124,13 @@ impl Hub {
     /// An operator may apply anything but what only an owner decides; an owner may apply what is its own.
     pub(crate) fn may_apply(&self, caller: &Caller, manifests: &[Manifest]) -> Result<()> {
         let model = self.model();
+        let new: HashMap<&ProductId, &OrgId> = manifests
+            .iter()
+            .filter_map(|manifest| match manifest {
+                Manifest::Product(product) => Some((&product.id, &product.owner)),
+                _ => None,
+            })
+            .collect();
         for manifest in manifests {
             match manifest {
                 Manifest::Organization(_) => drop(self.allow(caller, Act::ManageHub, On::Hub)?),
@@ -125,12 +152,8 @@ impl Hub {
                     self.allow(caller, Act::ManageProducts, On::Organization(&product.owner))?;
                 }
                 Manifest::Grant(grant) => {
-                    let new = manifests.iter().find_map(|m| match m {
-                        Manifest::Product(product) if product.id == grant.product => Some(&product.owner),
-                        _ => None,
-                    });
                     let old = model.products.get(&grant.product).map(|product| &product.owner);
-                    let owner = old.or(new).ok_or_else(|| {
+                    let owner = old.or_else(|| new.get(&grant.product).copied()).ok_or_else(|| {
                         let detail = format!("grant {}: there is no product {}", grant.id, grant.product);
                         HubError::new(codes::MANIFEST_INVALID, detail)
                     })?;
@@ -145,7 +168,7 @@ impl Hub {
 pub(crate) fn parse(files: &[File]) -> Result<Vec<Manifest>> {
     let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
     if files.len() > MAX_FILES || bytes > MAX_BYTES {
-        let detail = format!("An apply has at most {MAX_FILES} files and {MAX_BYTES} bytes.");
+        let detail = format!("An apply has at most {MAX_FILES} files and {MAX_BYTES} bytes; apply it in parts.");
         return Err(HubError::new(codes::TOO_LARGE, detail));
     }
     let mut manifests = Vec::new();

@@ -216,13 +216,17 @@ pub(crate) fn schema_of_view(contract: &Contract, spec: &ViewSpec) -> Result<Val
     Ok(if contract.native.is_some() { crate::native::as_text(schema) } else { schema })
 }
 
-/// Can these conditions be used with that product?
-pub(crate) fn check_conditions(model: &Model, product: &ProductId, conditions: &Conditions) -> Result<()> {
+/// What a product's contract cuts events by.
+pub(crate) fn rules_of(model: &Model, product: &ProductId) -> Result<Arc<Rules>> {
     let contract = model.contract_of(product).ok_or_else(HubError::not_found)?.current();
     let (_, rules, _) = compile_contract(contract)?;
-    let rules = Arc::new(rules);
+    Ok(Arc::new(rules))
+}
+
+/// Can these conditions be used with a product that has these rules?
+pub(crate) fn check_conditions(rules: &Arc<Rules>, conditions: &Conditions) -> Result<()> {
     let keys = ViewKeys::derive(&SecretBytes::new([0; 32]), "", "", 0, "");
-    let view = View::compile(&rules, &rules, &conditions.view, keys);
+    let view = View::compile(rules, rules, &conditions.view, keys);
     view.map_err(|error| HubError::new(codes::MANIFEST_INVALID, format!("the view cannot be used: {error}")))?;
     if let Some(filter) = &conditions.filter {
         RowFilter::compile(filter).map_err(|error| HubError::new(codes::FILTER_INVALID, error.to_string()))?;

@@ -323,6 +323,26 @@ async fn an_apply_is_planned_first_done_whole_and_done_once() {
 }
 
 #[tokio::test]
+async fn a_network_of_thousands_is_applied_at_once_and_what_is_more_is_refused_in_its_plan() {
+    let world = World::new().await;
+    let manifests = |kind: &str, specs: &mut dyn Iterator<Item = String>| {
+        let documents = specs.map(|spec| format!("apiVersion: tradelane/v1\nkind: {kind}\nspec: {{{spec}}}\n"));
+        vec![(format!("{kind}.yaml"), documents.collect::<Vec<_>>().join("---\n"))]
+    };
+    let organizations = |count: u32| manifests("Organization", &mut (0..count).map(|n| format!("id: partner-{n}")));
+    let too_many = world.hub.plan(&world.operator, &organizations(10_001), false).await.unwrap_err();
+    assert_eq!(too_many.code, codes::TOO_LARGE);
+    assert!(too_many.detail.contains("10001 changes") && too_many.detail.contains("in parts"), "{}", too_many.detail);
+    let done = world.hub.apply(&world.operator, &organizations(3_000), false).await.unwrap();
+    assert_eq!(done.value().len(), 3_000);
+    let grant = |n| format!("id: g-{n}, product: {}, consumer: partner-{n}, purpose: claims", product());
+    let grants = manifests("Grant", &mut (0..3_000).map(grant));
+    world.hub.apply(&world.owner, &grants, false).await.unwrap();
+    let again = world.hub.plan(&world.owner, &grants, false).await.unwrap();
+    assert!(again.value().iter().all(|line| line.verb == tradelane_model::plan::Verb::NoOp));
+}
+
+#[tokio::test]
 async fn an_access_request_is_answered_by_the_owner() {
     let world = World::new().await;
     let request = tradelane_hub::AccessRequest {

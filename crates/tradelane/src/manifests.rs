@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, Result};
 
-/// The most files that are collected; the hub has its own limit on their size.
-const MAX_FILES: usize = 1_000;
+/// The most files that are collected: as many as the hub takes at once, which has its own limit on their size.
+const MAX_FILES: usize = 10_000;
 const MAX_FILE: u64 = 1 << 20;
 const MAX_DEPTH: usize = 16;
 
@@ -39,7 +39,10 @@ fn walk(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<()> {
             paths.push(path);
         }
         if paths.len() > MAX_FILES {
-            return Err(Failure::no(format!("{}: has more than {MAX_FILES} manifests", folder.display())));
+            return Err(Failure::no(format!(
+                "{}: has more than {MAX_FILES} files; apply it in parts",
+                folder.display()
+            )));
         }
     }
     Ok(())
