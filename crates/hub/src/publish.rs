@@ -9,8 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
-use tradelane_audit::Leaf;
-use tradelane_keys::{Sha256, random_array, sha256};
+use tradelane_keys::{random_array, sha256};
 use tradelane_model::{Cleanup, Compression, ErrorCode, ProductId, Timestamp, codes};
 use tradelane_policy::{Action, Permit};
 use tradelane_records::BatchHead;
@@ -29,6 +28,7 @@ use crate::evolve::Held;
 use crate::health::add;
 use crate::publish::framed::Schemas;
 use crate::publish::partitioner::Spread;
+use crate::publish::proof::Proof;
 use crate::publish::sealing::Work;
 use crate::views::CompiledContract;
 
@@ -138,12 +138,6 @@ impl Published {
     }
 }
 
-impl From<(Stored, u64)> for Part {
-    fn from((stored, receipt): (Stored, u64)) -> Self {
-        Self { partition: stored.partition, offset: stored.base_offset, count: stored.count, receipt }
-    }
-}
-
 /// An event that cannot be stored.
 pub(crate) struct Refused {
     pub(crate) index: usize,
@@ -158,6 +152,8 @@ pub(crate) struct Stored {
     pub(crate) count: u32,
     /// True if an earlier request did it.
     pub(crate) duplicate: bool,
+    /// The leaf that says so, if it is on record already.
+    pub(crate) leaf: Option<u64>,
 }
 
 /// Events, sealed, and what could not be.
@@ -212,36 +208,25 @@ impl Hub {
                 return Err(refusal(refused, events.ranges.len()));
             }
         }
-        let stored = self.append(&permit, &request.product, batch, now, dedup.clone()).await?;
+        let mut leaf = hub_leaf(now, caller, PUBLISH);
+        leaf.product = Some(request.product.clone());
+        let mut proof = Proof::new(leaf, body_hash);
+        let stored = self.append(&permit, &request.product, batch, now, dedup.clone(), Some(&mut proof)).await?;
         self.set_aside(&request.product, &events, &refused, now, dedup.as_ref()).await?;
         let new = stored.iter().filter(|stored| !stored.duplicate);
         add(&self.inner().counters.events_published, new.map(|stored| u64::from(stored.count)).sum());
-        let salt: [u8; 32] = random_array();
-        let mut leaf = hub_leaf(now, caller, PUBLISH);
-        leaf.product = Some(request.product.clone());
-        leaf.digest = Some(salted(&salt, &body_hash));
-        let receipt = self.record_parts(leaf, &stored).await?;
+        let count = stored.iter().map(|stored| stored.count).sum();
+        let duplicate = !stored.is_empty() && stored.iter().all(|stored| stored.duplicate);
+        let (leaf, parts) = self.record_parts(&proof, stored).await?;
         let published = Published {
-            count: stored.iter().map(|stored| stored.count).sum(),
-            duplicate: !stored.is_empty() && stored.iter().all(|stored| stored.duplicate),
-            parts: stored.into_iter().zip(receipt..).map(Part::from).collect(),
+            parts,
+            count,
+            duplicate,
             time: now,
             quarantined: refused.into_iter().take(MAX_TOLD).map(told).collect(),
-            salt: to_hex(&salt),
+            salt: to_hex(&proof.salt),
         };
-        Ok(Audited { value: published, leaf: receipt })
-    }
-
-    /// Puts on record what was stored, partition by partition, next to each other; answers the number of the first leaf.
-    async fn record_parts(&self, leaf: Leaf, stored: &[Stored]) -> Result<u64> {
-        let of_part = |stored: &Stored| Leaf {
-            partition: Some(stored.partition),
-            offsets: Some((stored.base_offset, stored.base_offset + u64::from(stored.count).saturating_sub(1))),
-            count: u64::from(stored.count),
-            ..leaf.clone()
-        };
-        let leaves: Vec<Leaf> = stored.iter().map(of_part).collect();
-        if leaves.is_empty() { self.record(leaf).await } else { self.record_all(&leaves).await }
+        Ok(Audited { value: published, leaf })
     }
 
     /// Checks and seals events; redone in the rare case that another publisher drew a new subject's key first.
@@ -303,15 +288,17 @@ impl Hub {
         timestamp: Timestamp,
         dedup: Option<Dedup>,
     ) -> Result<Stored> {
-        if let Some(stored) = self.append(permit, product, batch, timestamp, dedup).await?.pop() {
+        // One batch is stored or it is not: there is nothing to put on record when it fails.
+        if let Some(stored) = self.append(permit, product, batch, timestamp, dedup, None).await?.pop() {
             return Ok(stored);
         }
         let base_offset = self.kept(&Self::stream(product, partition)).await?.end;
-        Ok(Stored { partition, base_offset, count: 0, duplicate: false })
+        Ok(Stored { partition, base_offset, count: 0, duplicate: false, leaf: None })
     }
 
     /// The one way to where events are kept, the log or a cluster: a batch for each partition that has any. It demands a
-    /// permit to publish there, which must still hold now that the work of sealing is done.
+    /// permit to publish there, which must still hold now that the work of sealing is done. With `proof`, parts that are
+    /// stored while another one fails are put on record.
     pub(crate) async fn append(
         &self,
         permit: &Permit,
@@ -319,6 +306,7 @@ impl Hub {
         mut batch: SealedBatch,
         timestamp: Timestamp,
         dedup: Option<Dedup>,
+        proof: Option<&mut Proof>,
     ) -> Result<Vec<Stored>> {
         permit
             .covers(Action::Publish, product, self.now())
@@ -327,7 +315,7 @@ impl Hub {
         parts.retain(|part| part.count > 0);
         let stored = match &self.inner().cluster {
             _ if parts.is_empty() => Vec::new(),
-            Some(cluster) => self.append_elsewhere(cluster.as_ref(), product, parts, dedup, timestamp).await?,
+            Some(cluster) => self.append_elsewhere(cluster.as_ref(), product, parts, dedup, timestamp, proof).await?,
             None => self.append_here(product, parts, dedup, timestamp).await?,
         };
         self.learn(&mut batch);
@@ -363,6 +351,7 @@ impl Hub {
             base_offset,
             count,
             duplicate,
+            leaf: None,
         };
         Ok(places.into_iter().zip(appended).map(stored).collect())
     }
@@ -485,13 +474,6 @@ impl Events {
     }
 }
 
-fn salted(salt: &[u8; 32], hash: &[u8; 32]) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    digest.update(salt);
-    digest.update(hash);
-    digest.finish()
-}
-
 /// Finds the events in a body, without understanding them yet.
 fn split(body: &Body) -> Result<Events> {
     let events = match body {
@@ -584,4 +566,5 @@ impl Drop for Flying<'_> {
 mod cloud;
 mod framed;
 pub(crate) mod partitioner;
+pub(crate) mod proof;
 pub(crate) mod sealing;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tradelane_model::Timestamp;
-use tradelane_storage::{Entry, KeyedState, Put};
+use tradelane_storage::{Entry, KeyedState, Put, Swap};
 
 use crate::Hub;
 use crate::error::Result;
@@ -27,6 +27,18 @@ impl Space {
     pub async fn put(&self, key: &[u8], value: Bytes, expires: Timestamp) -> Result<()> {
         self.state.put(self.name, key, value, expires).await?;
         Ok(())
+    }
+
+    /// Stores the value if the entry is still of that version.
+    pub async fn swap(
+        &self,
+        key: &[u8],
+        version: u64,
+        value: Bytes,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<Swap> {
+        Ok(self.state.compare_and_swap(self.name, key, Some(version), value, expires, now).await?)
     }
 
     /// The entry, unless it has expired by `now`.

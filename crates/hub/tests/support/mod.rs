@@ -174,7 +174,8 @@ impl World {
         Self::begin(tempfile::tempdir().unwrap(), Some(cluster)).await
     }
 
-    async fn begin(dir: tempfile::TempDir, cluster: Option<Arc<dyn ClusterLog>>) -> Self {
+    /// With its files in a folder in which a test may have put something before.
+    pub async fn begin(dir: tempfile::TempDir, cluster: Option<Arc<dyn ClusterLog>>) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000_000)));
         let (hub, _) = match cluster {
             None => Hub::open(config(&dir, &clock)).await.unwrap(),

@@ -73,8 +73,9 @@ struct CutOff {
 const NOT: u8 = 0;
 const BEFORE: u8 = 1;
 const AFTER: u8 = 2;
-/// The first batch of several is stored, the others are not.
+/// What goes to [`CUT`] is not stored, all else is.
 const BETWEEN: u8 = 3;
+const CUT: u32 = 7;
 
 #[async_trait]
 impl ClusterLog for CutOff {
@@ -97,15 +98,17 @@ impl ClusterLog for CutOff {
     async fn append(&self, partitions: u32, batches: Vec<(StreamId, Bytes)>) -> Vec<Result<u64, ClusterError>> {
         let when = self.when.load(Ordering::SeqCst);
         let cut = || Err(ClusterError::Unavailable("cut off by the test".into()));
-        let all = batches.len();
-        let sent = match when {
-            BEFORE => 0,
-            BETWEEN => 1,
-            _ => all,
+        let arrives = |stream: &StreamId| match when {
+            BEFORE => false,
+            BETWEEN => stream.partition != CUT,
+            _ => true,
         };
-        let mut stored = self.topics.append(partitions, batches.into_iter().take(sent).collect()).await;
-        stored.resize_with(all, cut);
-        if when == AFTER { (0..all).map(|_| cut()).collect() } else { stored }
+        let arriving: Vec<bool> = batches.iter().map(|(stream, _)| arrives(stream)).collect();
+        let sent = batches.into_iter().filter(|(stream, _)| arrives(stream)).collect();
+        let mut stored = self.topics.append(partitions, sent).await.into_iter();
+        let outcome = |arrived| if arrived { stored.next().unwrap() } else { cut() };
+        let outcomes: Vec<_> = arriving.into_iter().map(outcome).collect();
+        if when == AFTER { outcomes.iter().map(|_| cut()).collect() } else { outcomes }
     }
 
     fn settle(&self, batches: &[(StreamId, BatchNumbers, u32)]) {
