@@ -70,13 +70,28 @@ apiVersion: tradelane/v1
 kind: Product
 spec: {id: %s, owner: maker, name: %s, contract: rdk, partitions: %d}
 """
-# Makes the product that a test calls for: its name, its partitions.
+# Makes the products that a test calls for, and waits for their topics: how many partitions, and the names.
 MAKE = """#!/bin/sh
 set -eu
+unset LD_LIBRARY_PATH
+partitions=$1
+shift
 manifests=$(mktemp -d "%(folder)s/made.XXXXXX")
-cat >"$manifests/product.yaml" <<PRODUCT
+for name; do
+    cat <<PRODUCT
 %(product)sPRODUCT
-exec env -u LD_LIBRARY_PATH "%(tradelane)s" --url "%(url)s" --ca "%(ca)s" --key-file "%(folder)s/%(owner)s.key" apply -y -f "$manifests" >"$manifests/said" 2>&1
+done >"$manifests/products.yaml"
+exec >"$manifests/said" 2>&1
+"%(tradelane)s" --url "%(url)s" --ca "%(ca)s" --key-file "%(folder)s/%(owner)s.key" apply -y -f "$manifests"
+%(wait)s
+"""
+WAIT = """
+"%s" - "$partitions" "$@" <<'PYTHON'
+import sys
+sys.path[:0] = %r
+import run
+run.wait_for_topics(%r, [(name, int(sys.argv[1])) for name in sys.argv[2:]])
+PYTHON
 """
 
 
@@ -117,24 +132,26 @@ LEFT_OUT = """static int test_left_out(const char *subtest) {
 
 
 MAKE_TOPIC = """
-static void test_make_topic(const char *topic, int partitions) {
-        char command[1000];
-        fprintf(stderr, "\\nMADE %s %d\\n", topic, partitions);
-        rd_snprintf(command, sizeof(command), "%s %s %d", test_getenv("TEST_MAKE_TOPIC", "false"), topic, partitions);
-        TEST_ASSERT(!system(command), "there is no product for %s", topic);
+static void test_make_topics(char **topics, size_t count, int partitions) {
+        char command[16384];
+        size_t next, length = rd_snprintf(command, sizeof(command), "%s %d", test_getenv("TEST_MAKE_TOPICS", "false"), partitions);
+        for (next = 0; next < count; next++) {
+                fprintf(stderr, "\\nMADE %s %d\\n", topics[next], partitions);
+                length += rd_snprintf(command + length, sizeof(command) - length, " %s", topics[next]);
+                TEST_ASSERT(length < sizeof(command), "too many topics at once");
+        }
+        TEST_ASSERT(!system(command), "there are no products for %s and others", topics[0]);
 }
 """
 # What functions of test.c begin with.
 INSTEAD = {
     "void test_create_topic(": """        if (1) {
-                test_make_topic(topicname, partition_cnt);
+                test_make_topics((char **)&topicname, 1, partition_cnt);
                 return;
         }
 """,
     "rd_kafka_resp_err_t test_CreateTopics_simple(": """        if (!useq) {
-                size_t made;
-                for (made = 0; made < topic_cnt; made++)
-                        test_make_topic(topics[made], num_partitions);
+                test_make_topics(topics, topic_cnt, num_partitions);
                 return RD_KAFKA_RESP_ERR_NO_ERROR;
         }
 """,
@@ -240,13 +257,14 @@ def findings():
 
 
 class Runner:
-    def __init__(self, tests, hub, folder, options, found):
+    def __init__(self, tests, hub, folder, options, found, broker):
         self.tests, self.hub, self.folder, self.options, self.found = tests, hub, folder, options, found
         self.way = way_of(options)
-        self.make_topic = folder / "make-topic"
-        self.make_topic.write_text(MAKE % dict(
-            product=PRODUCT.replace("%d", "%s") % ("$1", "$1", "$2"), tradelane=hub.tradelane, url=hub.url, ca=hub.ca, folder=folder, owner=OWNER))
-        self.make_topic.chmod(0o700)
+        self.make_topics = folder / "make-topics"
+        self.make_topics.write_text(MAKE % dict(
+            product=PRODUCT.replace("%d", "%s") % ("$name", "$name", "$partitions"), tradelane=hub.tradelane, url=hub.url, ca=hub.ca, folder=folder,
+            owner=OWNER, wait=WAIT % (sys.executable, [str(HERE), str(HERE.parent)], broker) if broker else ""))
+        self.make_topics.chmod(0o700)
 
     def products(self, name):
         """Those that have to be there before the test, with their partitions."""
@@ -269,7 +287,7 @@ class Runner:
         finding, begin = self.found[name], time.monotonic()
         environment = {**os.environ, "TESTS": name, "RDKAFKA_TEST_CONF": str(self.settings(name)), "TEST_KAFKA_VERSION": "4.0.0",
                        "TEST_CONSUMER_GROUP_PROTOCOL": self.options.protocol, "CI": "1",
-                       "TEST_MAKE_TOPIC": str(self.make_topic), "TEST_PARTS_WITHOUT": ";".join(finding.without[self.way]), "LD_LIBRARY_PATH": "../src:../src-cpp"}
+                       "TEST_MAKE_TOPICS": str(self.make_topics), "TEST_PARTS_WITHOUT": ";".join(finding.without[self.way]), "LD_LIBRARY_PATH": "../src:../src-cpp"}
         output = self.folder / (name + ".log")
         with open(output, "wb") as log:
             process = subprocess.Popen(["./test-runner", "-p1"], cwd=self.tests,
@@ -316,22 +334,23 @@ def names_to_run(options, found):
     return sorted(filter(wanted, found), key=lambda name: (found[name].how[way_of(options)] != "slow", name))
 
 
-def wait_for_topics(hub, cluster, products):
-    """Until the broker has them: a hub makes a topic when somebody asks for it. This asks for all of them."""
+def wait_for_topics(broker, products):
+    """Until the broker has them: a hub makes a topic when somebody asks for it. This asks for all of them. What a broker has not finished making
+    is in its metadata by then, and assigned to nobody."""
     end = time.monotonic() + 120
     wanted = {"hub.%s-%d" % (product, index) for product, partitions in products for index in range(partitions)}
-    with socket.create_connection(("127.0.0.1", hub.port), 60) as plain:
-        with ssl.create_default_context(cafile=hub.ca).wrap_socket(plain, server_hostname="localhost") as connection:
+    with socket.create_connection(("127.0.0.1", broker["port"]), 60) as plain:
+        with ssl.create_default_context(cafile=broker["ca"]).wrap_socket(plain, server_hostname="localhost") as connection:
             def ask(key, version, body):
                 head = key.to_bytes(2, "big") + version.to_bytes(2, "big") + bytes(4) + b"\xff\xff"
                 connection.sendall((len(head) + len(body)).to_bytes(4, "big") + head + body)
                 with connection.makefile("rb") as answer:
                     answer.read(int.from_bytes(answer.read(4), "big"))
 
-            words = b"\0any\0" + hub.key(OWNER).encode()
+            words = b"\0any\0" + broker["key"].encode()
             ask(17, 1, b"\0\5PLAIN")  # SaslHandshake
             ask(36, 0, len(words).to_bytes(4, "big") + words)  # SaslAuthenticate
-            while not wanted <= {path.name for path in pathlib.Path(cluster["data"]).rglob("hub.*-*")}:
+            while not wanted <= {path.name for path in pathlib.Path(broker["data"]).rglob("hub.*-*")}:
                 assert time.monotonic() < end, "the cluster does not have the topics"
                 ask(3, 1, b"\xff\xff\xff\xff")  # Metadata of all topics
                 time.sleep(0.5)
@@ -346,7 +365,7 @@ def main():
     parser.add_argument("--build", default=os.path.join(os.environ.get("TRADELANE_CI_DIR", "target"), "librdkafka"))
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--jobs", type=int, default=6)
-    parser.add_argument("--seconds", type=int, default=240, help="time for one test")
+    parser.add_argument("--seconds", type=int, default=400, help="time for one test")
     parser.add_argument("--quick", action="store_true", help="without those that the findings call slow")
     parser.add_argument("--logs", help="where to leave what each test says")
     parser.add_argument("--all", action="store_true", help="also what the findings do not expect to pass")
@@ -370,11 +389,12 @@ def main():
         stack.callback(hub.stop)
         hub.start()
         hub.people()
-        runner = Runner(tests, hub, folder, options, found)
+        broker = cluster and dict(port=hub.port, ca=hub.ca, key=hub.key(OWNER), data=cluster["data"])
+        runner = Runner(tests, hub, folder, options, found, broker)
         products = [product for name in names for product in runner.products(name)]
         hub.apply(OWNER, rdk__odcs=CONTRACT, rdk="".join(PRODUCT % (name, name, partitions) for name, partitions in products))
-        if cluster:
-            wait_for_topics(hub, cluster, products)
+        if broker:
+            wait_for_topics(broker, products)
 
         def one(name):
             result, words, seconds = runner.run(name)
