@@ -152,12 +152,16 @@ impl Hub {
                     self.allow(caller, Act::ManageProducts, On::Organization(&product.owner))?;
                 }
                 Manifest::Grant(grant) => {
-                    let old = model.products.get(&grant.product).map(|product| &product.owner);
-                    let owner = old.or_else(|| new.get(&grant.product).copied()).ok_or_else(|| {
+                    let absent = || {
                         let detail = format!("grant {}: there is no product {}", grant.id, grant.product);
                         HubError::new(codes::MANIFEST_INVALID, detail)
-                    })?;
-                    self.allow(caller, Act::ManageGrants, On::Organization(owner))?;
+                    };
+                    let old = model.products.get(&grant.product);
+                    let owner = old.map(|product| &product.owner).or_else(|| new.get(&grant.product).copied());
+                    let owner = owner.ok_or_else(absent)?;
+                    let allowed = self.allow(caller, Act::ManageGrants, On::Organization(owner));
+                    let is_hidden = old.is_some_and(|product| !self.may_know_of(&model, caller, product));
+                    drop(allowed.map_err(|error| if is_hidden { absent().because(error) } else { error })?);
                 }
             }
         }

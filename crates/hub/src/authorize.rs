@@ -218,11 +218,22 @@ impl Hub {
             On::Grant(grant) => Some(model.products.get(&grant.product).ok_or_else(HubError::not_found)?),
             _ => None,
         };
-        if !caller.in_scope(act.scope(), product.map(|product| product.id.as_str())) {
+        let is_in_scope = caller.in_scope(act.scope(), product.map(|product| product.id.as_str()));
+        // What the caller may not know of is not there, neither to be asked about nor to be out of a token's scope.
+        if (!is_in_scope || matches!(act, Act::Discover | Act::RequestAccess))
+            && product.is_some_and(|product| !self.may_know_of(&model, caller, product))
+        {
+            return Err(HubError::not_found());
+        }
+        if !is_in_scope {
             let detail = format!("The access token's scope does not cover this: it needs {}.", act.scope());
             return Err(HubError::new(codes::FORBIDDEN, detail));
         }
         let now = self.now();
+        // A permit that a newer token of the same credential was given is none for one that has run out.
+        if now >= caller.until.plus_seconds(self.inner().clock_tolerance) {
+            return Err(HubError::of(codes::CREDENTIALS_EXPIRED));
+        }
         let key = (caller.credential.clone(), act, key_of(on));
         let authority = &self.inner().authority;
         if let Some(permit) = authority.permits.get(&key)
@@ -305,14 +316,17 @@ impl Hub {
 
     /// What the caller may not even know of looks like what does not exist.
     fn denied(&self, model: &Model, caller: &Caller, product: Option<&Arc<Product>>, denial: Denial) -> HubError {
-        if let Some(product) = product {
-            let own = &caller.organization.id;
-            let known = product.discoverable || product.owner == *own || !model.grants_of(own, &product.id).is_empty();
-            if !known {
-                return HubError::not_found().because(denial);
-            }
+        if product.is_some_and(|product| !self.may_know_of(model, caller, product)) {
+            return HubError::not_found().because(denial);
         }
         HubError::new(denial.code(), denial.sentence.clone()).because(denial.policies.join(", "))
+    }
+
+    /// May the caller's organization know that there is such a product? It may if it can be discovered, or if the
+    /// organization has a part in it: also one whose grant has ended.
+    pub(crate) fn may_know_of(&self, model: &Model, caller: &Caller, product: &Product) -> bool {
+        let own = &caller.organization.id;
+        product.discoverable || product.owner == *own || !model.grants_of(own, &product.id).is_empty()
     }
 
     /// Are these policies usable?

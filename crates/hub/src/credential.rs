@@ -68,6 +68,7 @@ impl Hub {
         let id: CredentialId = certificate_id(&hash).parse().map_err(internal)?;
         let leaf = hub_leaf(self.now(), caller, CHANGE);
         let decide = |model: &Model, at: Timestamp| {
+            is_still_known(model, caller, at)?;
             if model.credentials.contains_key(&id) {
                 let detail = "The certificate is or was registered. One that was revoked is never taken again.";
                 return Err(HubError::new(codes::CONFLICT, detail));
@@ -98,6 +99,7 @@ impl Hub {
         let (credential, text) = self.make_credential(&new.principal, new.kind, new.lifetime_seconds)?;
         let leaf = hub_leaf(self.now(), caller, CHANGE);
         let decide = |model: &Model, at: Timestamp| {
+            is_still_known(model, caller, at)?;
             let mut changes = vec![Change::CredentialIssued(credential.clone())];
             if let Some(old) = &new.replaces {
                 changes.push(replaced(model, old, &new, at)?);
@@ -163,7 +165,8 @@ impl Hub {
         self.audited(leaf, list).await
     }
 
-    /// Everyone may manage its own credentials, administrators those of their organization, operators all.
+    /// Everyone may manage its own credentials, administrators those of their organization, operators all. A token needs the
+    /// scope for it in each case: a credential that it gave itself would be bound by none.
     fn may_manage(&self, caller: &Caller, principal: &PrincipalId) -> Result<()> {
         let organization = self.model().principals.get(principal).map(|p| p.organization.clone());
         let organization = organization.ok_or_else(HubError::not_found)?;
@@ -171,8 +174,23 @@ impl Hub {
             self.allow(caller, Act::ManageHub, On::Hub).map_err(|_| HubError::not_found())?;
         } else if *principal != caller.principal.id {
             self.allow(caller, Act::ManagePrincipals, On::Own)?;
+        } else if !caller.in_scope("manage", None) {
+            let error =
+                HubError::new(codes::FORBIDDEN, "The access token's scope does not cover this: it needs manage.");
+            self.record_refusal(caller, &CHANGE, None, error.code);
+            return Err(error);
         }
         Ok(())
+    }
+}
+
+/// Whoever was revoked while its request was on its way issues nothing any more. It is asked in the very change, which stands
+/// before the revocation or behind it.
+fn is_still_known(model: &Model, caller: &Caller, at: Timestamp) -> Result<()> {
+    let is_live = model.credentials.get(&caller.credential).is_some_and(|credential| credential.is_live(at));
+    match is_live && model.active_principal(&caller.principal.id).is_some() {
+        true => Ok(()),
+        false => Err(HubError::of(codes::CREDENTIALS_EXPIRED)),
     }
 }
 

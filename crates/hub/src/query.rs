@@ -25,10 +25,14 @@ use crate::read::{Reader, Rendered};
 /// Events per page unless the query says otherwise, and at most.
 const PER_PAGE: usize = 30;
 const MAX_PER_PAGE: usize = 1_000;
-/// The most events that are put in order.
+/// Bytes of events after which a page ends, however many were asked for: an event may have a megabyte.
+const PAGE_BYTES: usize = 8 << 20;
+/// The most events that are put in order, and the most bytes of them.
 const MAX_ORDERED: usize = 10_000;
-/// The most values of a vocabulary that are listed.
+const ORDERED_BYTES: usize = 32 << 20;
+/// The most values of a vocabulary that are listed, and about the most bytes of them.
 const MAX_LISTED: usize = 10_000;
+const LISTED_BYTES: usize = 4 << 20;
 /// The most named queries of one organization.
 const MAX_QUERIES: usize = 1_000;
 
@@ -106,18 +110,21 @@ impl Hub {
         name: &str,
         identity: &[u8; 32],
     ) -> Result<Audited<EventPage>> {
-        self.holds_epcis(product)?;
-        let reader = self.reader(caller, product, None).await?;
+        let reader = self.epcis_reader(caller, product).await?;
         let from = match &query.next_page_token {
             Some(token) => self.page_from(token, identity)?,
             None => 0,
         };
         let per_page =
             query.per_page.map_or(PER_PAGE, |n| usize::try_from(n).unwrap_or(PER_PAGE)).clamp(1, MAX_PER_PAGE);
-        let (events, next) = match &query.order {
-            Some(_) => self.ordered(&reader, query, from, per_page).await?,
-            None => self.unordered(&reader, query, from, per_page).await?,
+        let find = |reader: Reader| async move {
+            let found = match &query.order {
+                Some(_) => self.ordered(&reader, query, from, per_page).await?,
+                None => self.unordered(&reader, query, from, per_page).await?,
+            };
+            Ok((reader, found))
         };
+        let (reader, (events, next)) = self.renewing(&reader, find).await?;
         let head = Head { created: self.now(), contexts: &[] };
         let document = document::query_document(&head, name, None, events.iter().map(Vec::as_slice));
         let next = next.map(|next| self.page_token(next, identity));
@@ -135,7 +142,7 @@ impl Hub {
         per_page: usize,
     ) -> Result<(Vec<Vec<u8>>, Option<u64>)> {
         let mut events: Vec<Vec<u8>> = Vec::new();
-        let (mut next, mut seen) = (None, 0_u32);
+        let (mut next, mut seen, mut bytes) = (None, 0_u32, 0);
         let limit = query.event_count_limit;
         let most = query.max_event_count;
         self.scan(reader, from, |event, node| {
@@ -143,7 +150,9 @@ impl Hub {
                 return ControlFlow::Continue(());
             }
             seen = seen.saturating_add(1);
-            if events.len() < per_page && limit.is_none_or(|limit| seen <= limit) {
+            let has_room = events.len() < per_page && bytes < PAGE_BYTES && next.is_none();
+            if has_room && limit.is_none_or(|limit| seen <= limit) {
+                bytes += event.event.len();
                 events.push(event.event.to_vec());
             } else if next.is_none() && limit.is_none_or(|limit| seen <= limit) {
                 next = Some(event.offset);
@@ -169,10 +178,11 @@ impl Hub {
         per_page: usize,
     ) -> Result<(Vec<Vec<u8>>, Option<u64>)> {
         let mut found = Vec::new();
-        let mut overflow = false;
+        let (mut overflow, mut bytes) = (false, 0);
         self.scan(reader, 0, |event, node| {
             if query.matches(node, event.time) {
-                if found.len() >= MAX_ORDERED {
+                bytes += event.event.len();
+                if found.len() >= MAX_ORDERED || bytes > ORDERED_BYTES {
                     overflow = true;
                     return ControlFlow::Break(());
                 }
@@ -194,8 +204,19 @@ impl Hub {
         Ok((found.drain(start..end).map(|(_, event)| event).collect(), next))
     }
 
-    /// Shows the visitor every event that the reader may see, as the reader sees it.
+    /// Shows the visitor every event that the reader may see, as the reader sees it. What it has seen may leave if there is no
+    /// error: the right to read was still there at the end.
     async fn scan(
+        &self,
+        reader: &Reader,
+        from: u64,
+        visit: impl FnMut(Rendered<'_>, Node<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.scan_all(reader, from, visit).await?;
+        self.check(reader)
+    }
+
+    async fn scan_all(
         &self,
         reader: &Reader,
         from: u64,
@@ -236,6 +257,13 @@ impl Hub {
         leaf
     }
 
+    /// Who may not read hears nothing of what the product holds.
+    async fn epcis_reader(&self, caller: &Caller, product: &ProductId) -> Result<Reader> {
+        let reader = self.reader(caller, product, None).await?;
+        self.holds_epcis(product)?;
+        Ok(reader)
+    }
+
     fn holds_epcis(&self, product: &ProductId) -> Result<()> {
         match self.model().format_of(product) {
             Some(Format::Epcis) => Ok(()),
@@ -254,14 +282,17 @@ impl Hub {
         product: &ProductId,
         vocabulary: Vocabulary,
     ) -> Result<Audited<Vec<String>>> {
-        self.holds_epcis(product)?;
-        let reader = self.reader(caller, product, None).await?;
-        let mut values = BTreeSet::new();
-        self.scan(&reader, 0, |_, event| {
-            collect(event, vocabulary, &mut values);
-            if values.len() < MAX_LISTED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-        .await?;
+        let reader = self.epcis_reader(caller, product).await?;
+        let find = |reader: Reader| async move {
+            let mut values = Values::default();
+            self.scan(&reader, 0, |_, event| {
+                collect(event, vocabulary, &mut values);
+                if values.are_enough() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .await?;
+            Ok((reader, values.all))
+        };
+        let (reader, values) = self.renewing(&reader, find).await?;
         let leaf = self.query_leaf(&reader, values.len());
         self.audited(leaf, values.into_iter().collect()).await
     }
@@ -278,9 +309,8 @@ impl Hub {
 
     /// Saves a named query (EPCIS 2.0, 8.2.7): `{"name": ..., "query": {...}}`.
     pub async fn put_query(&self, caller: &Caller, product: &ProductId, definition: Bytes) -> Result<Audited<String>> {
-        self.holds_epcis(product)?;
         // Whoever may read may ask in a way of its own.
-        self.reader(caller, product, None).await?;
+        self.epcis_reader(caller, product).await?;
         let mut tape = Tape::new();
         tape.parse(&definition, &Limits::EVENT).map_err(|error| malformed(&error, &definition))?;
         let definition: Value = serde_json::from_slice(&definition).map_err(|_| HubError::of(codes::MALFORMED_JSON))?;
@@ -326,8 +356,8 @@ impl Hub {
 
     /// The named queries of the caller's organization on this product: their definitions.
     pub async fn queries(&self, caller: &Caller, product: &ProductId) -> Result<Audited<Vec<Value>>> {
-        self.holds_epcis(product)?;
         self.allow(caller, Act::Discover, On::Product(product))?;
+        self.holds_epcis(product)?;
         let (model, prefix) = (self.model(), format!("{product}/"));
         let own = |(org, name): &&(tradelane_model::OrgId, String)| {
             *org == caller.organization.id && name.starts_with(&prefix)
@@ -397,10 +427,30 @@ fn identity(parameters: &Parameters) -> [u8; 32] {
     hash.finish()
 }
 
-fn collect(event: Node<'_>, vocabulary: Vocabulary, values: &mut BTreeSet<String>) {
+/// The values of a vocabulary that were found.
+#[derive(Default)]
+struct Values {
+    all: BTreeSet<String>,
+    bytes: usize,
+}
+
+impl Values {
+    fn add(&mut self, value: String) {
+        let bytes = value.len();
+        if !self.are_enough() && self.all.insert(value) {
+            self.bytes += bytes;
+        }
+    }
+
+    fn are_enough(&self) -> bool {
+        self.all.len() >= MAX_LISTED || self.bytes >= LISTED_BYTES
+    }
+}
+
+fn collect(event: Node<'_>, vocabulary: Vocabulary, values: &mut Values) {
     let mut add = |node: Option<Node<'_>>| {
         if let Some(text) = node.and_then(|node| node.as_str()) {
-            values.insert(text.into_owned());
+            values.add(text.into_owned());
         }
     };
     match vocabulary {

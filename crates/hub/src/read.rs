@@ -100,9 +100,12 @@ impl Hub {
         let readers = &self.inner().authority.readers;
         if let Some(reader) = readers.get(&key)
             && reader.caller.scopes == caller.scopes
-            && self.check(&reader).is_ok()
         {
-            return Ok(reader);
+            // It goes on as long as the token that is shown now, and no longer.
+            let reader = Reader { caller: caller.clone(), ..reader };
+            if self.check(&reader).is_ok() {
+                return Ok(reader);
+            }
         }
         let reader = self.new_reader(caller, product, purpose)?;
         readers.insert(key, reader.clone());

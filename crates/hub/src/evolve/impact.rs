@@ -139,7 +139,9 @@ impl Hub {
         let mut impacts = Vec::new();
         for manifest in &manifests {
             let Manifest::Contract { owner, contract } = manifest else { continue };
-            let Some(history) = model.contracts.get(&contract.id) else { continue };
+            // Another organization's contract of that id is none of the caller's.
+            let history = model.contracts.get(&contract.id).filter(|history| history.owner == *owner);
+            let Some(history) = history else { continue };
             let mut contract = contract.clone();
             contract.resolve(&model.registry, owner).map_err(|error| misfit(error.into()))?;
             views::compile_contract(&contract)?;
