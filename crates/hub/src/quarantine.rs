@@ -31,6 +31,8 @@ const MAX_REASONS: usize = 64 << 10;
 /// The most entries that are written together, and about the most bytes of them: no more than fit into shared state.
 const MAX_TOGETHER: usize = 1_024;
 const BYTES_TOGETHER: usize = 2 << 20;
+/// About the most bytes of one answer: whoever wants more goes on behind the last entry.
+const PAGE_BYTES: usize = 16 << 20;
 /// For how long a withheld record is not reported again, in seconds.
 const WITHHELD_SECONDS: i64 = KEPT_SECONDS;
 
@@ -97,6 +99,34 @@ impl Bundle {
             .map_err(|_| damaged())?;
         (place..).zip(&mut bundle.entries).for_each(|(place, entry)| entry.offset = place);
         Ok(bundle)
+    }
+}
+
+/// Entries of one answer.
+struct Entries {
+    all: Vec<QuarantinedEvent>,
+    most: usize,
+    bytes: usize,
+}
+
+impl Entries {
+    fn new(most: usize) -> Self {
+        Self { all: Vec::new(), most, bytes: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.all.len() >= self.most || self.bytes >= PAGE_BYTES
+    }
+
+    /// Takes a bundle's entries from that place on, as long as there is room.
+    fn take(&mut self, bundle: Bundle, from: u64) {
+        for entry in bundle.entries.into_iter().filter(|entry| entry.offset >= from) {
+            if self.is_full() {
+                return;
+            }
+            self.bytes += entry.event.as_ref().map_or(0, String::len) + entry.places.iter().map(size).sum::<usize>();
+            self.all.push(entry);
+        }
     }
 }
 
@@ -246,24 +276,23 @@ impl Hub {
 
     async fn quarantined_here(&self, product: &ProductId, from: u64, max: usize) -> Result<Vec<QuarantinedEvent>> {
         let (stream, key) = (stream_of(product), self.quarantine_key(product));
-        let mut entries = Vec::new();
+        let mut entries = Entries::new(max);
         let bounds = self.inner().stores.log.bounds(&stream).await?;
         let mut at = from.max(bounds.map_or(0, |bounds| bounds.start));
-        while entries.len() < max && bounds.is_some_and(|bounds| at < bounds.end) {
+        while !entries.is_full() && bounds.is_some_and(|bounds| at < bounds.end) {
             for batch in self.inner().stores.log.read(&stream, at, BYTES_TOGETHER).await? {
                 let bundle = Bundle::open(&key, product.as_str().as_bytes(), &batch.payload, batch.base_offset)?;
-                let asked = bundle.entries.into_iter().filter(|entry| entry.offset >= from);
-                entries.extend(asked.take(max - entries.len()));
+                entries.take(bundle, from);
                 at = batch.end_offset();
-                if entries.len() >= max {
+                if entries.is_full() {
                     break;
                 }
             }
         }
-        Ok(entries)
+        Ok(entries.all)
     }
 
-    /// What is in the quarantine of a product, oldest first, from that place on.
+    /// What is in the quarantine of a product, oldest first, from that place on: at most so many, and fewer if they are large.
     pub async fn quarantine(
         &self,
         caller: &Caller,

@@ -333,3 +333,19 @@ async fn large_events_make_short_pages_and_are_not_all_held_to_be_put_in_order()
         "as it is seen"
     );
 }
+
+#[tokio::test]
+async fn what_was_set_aside_is_shown_in_answers_of_a_bounded_size() {
+    let world = World::new().await;
+    let bad = |number: usize| json!({"id": number.to_string(), "sku": "A", "qty": 0, "note": "x".repeat(1_000_000)});
+    let events: Vec<Value> = (0..25).map(bad).collect();
+    send(&world, product(), &events, true).await;
+    let (mut from, mut counts) = (0, Vec::new());
+    loop {
+        let page = world.hub.quarantine(&world.owner, &product(), from, 1_000).await.unwrap();
+        let Some(last) = page.value().last() else { break };
+        from = last.offset + 1;
+        counts.push(page.value().len());
+    }
+    assert_eq!((counts.iter().sum::<usize>(), counts.len()), (25, 2), "{counts:?}");
+}

@@ -29,6 +29,7 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
         .answer(200, "The schema.", "application/schema+json", reference("JsonSchema"));
     routes.push(governed(Method::GET, "/v1/products/{product}/schema", schema, product_schema));
     let set_aside = operation("listQuarantine", "Catalog", "Events that were set aside, for the product's owner")
+        .about("Go on behind the last one until there is none: large events make an answer shorter than its limit.")
         .query("from", integer(0, 1 << 53), "The first place in the quarantine.")
         .query("limit", integer(1, 1_000), "At most so many.")
         .answer(200, "Oldest first, each with its reasons.", "application/json", reference("QuarantinePage"));

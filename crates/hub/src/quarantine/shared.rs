@@ -5,7 +5,7 @@ use tradelane_keys::AtRest;
 use tradelane_model::{Timestamp, codes};
 use tradelane_storage::Put;
 
-use super::{Bundle, KEPT_SECONDS, MAX_TOGETHER, QuarantinedEvent};
+use super::{Bundle, Entries, KEPT_SECONDS, MAX_TOGETHER, QuarantinedEvent};
 use crate::error::{HubError, Result};
 use crate::state::Space;
 
@@ -57,22 +57,20 @@ impl Shared<'_> {
             None => self.prefix.clone(),
             Some(before) => self.key_of(before),
         };
-        let mut entries = Vec::new();
+        let mut entries = Entries::new(max);
         loop {
             let page = self.space.list(&after, PAGE, now).await?;
             let is_last = page.len() < PAGE;
             for (key, kept) in page {
                 let place = key.strip_prefix(&*self.prefix).and_then(|place| place.try_into().ok());
-                let Some(place) = place.map(u64::from_be_bytes).filter(|_| entries.len() < max) else {
-                    return Ok(entries);
+                let Some(place) = place.map(u64::from_be_bytes).filter(|_| !entries.is_full()) else {
+                    return Ok(entries.all);
                 };
-                let bundle = Bundle::open(&self.key, &key, &kept.value, place)?;
-                let asked = bundle.entries.into_iter().filter(|entry| entry.offset >= from);
-                entries.extend(asked.take(max - entries.len()));
+                entries.take(Bundle::open(&self.key, &key, &kept.value, place)?, from);
                 after = key.to_vec();
             }
             if is_last {
-                return Ok(entries);
+                return Ok(entries.all);
             }
         }
     }
