@@ -166,6 +166,20 @@ async fn nodes_that_learn_at_once_agree_on_one_dictionary_and_read_each_others_e
     assert_eq!(compression::shown(&pair.a.hub, &reader_a, &on_b).await, shown);
 }
 
+/// As readers of a cluster's topic are shown what another node publishes to it.
+#[tokio::test]
+async fn what_one_node_sealed_under_a_revision_that_the_other_has_not_heard_of_is_shown_by_that_one_too() {
+    let Some(pair) = Pair::new().await else { return };
+    let owner = pair.on_b(&pair.a.owner_key);
+    for number in 1..8 {
+        let text = support::CONTRACT.replace("version: 1.0.0", &format!("version: 1.0.{number}"));
+        pair.a.hub.apply(&pair.a.owner, &[("contract.yaml".into(), text)], false).await.unwrap();
+        let on_a = compression::sealed(&pair.a.hub, &pair.a.publisher, 0..5).await;
+        let reader = pair.b.reader(&owner, &product(), None).await.unwrap();
+        assert_eq!(compression::shown(&pair.b, &reader, &on_a).await.len(), 5);
+    }
+}
+
 #[tokio::test]
 async fn changes_on_both_nodes_at_once_are_all_made_and_both_know_them() {
     let Some(pair) = Pair::new().await else { return };

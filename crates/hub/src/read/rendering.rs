@@ -133,7 +133,13 @@ impl Hub {
         let context = &reader.view.current.product;
         self.inner().keyring.preload(&reader.product, context, sealed, self.now()).await?;
         let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, source, records, keys);
-        let (bytes, index, mut done) = self.inner().keyring.with_data_keys(work).await??;
+        let mut rendered = self.inner().keyring.with_data_keys(work).await?;
+        if rendered.as_ref().is_err_and(|error| error.code == codes::NOT_FOUND) {
+            // Another node may have sealed it under a revision of the contract that this one has not heard of.
+            self.hear_others().await?;
+            rendered = self.inner().keyring.with_data_keys(work).await?;
+        }
+        let (bytes, index, mut done) = rendered?;
         add(&self.inner().counters.batches_rendered, 1);
         done.is_whole = done.withheld.is_empty();
         for (offset, reason) in std::mem::take(&mut done.withheld) {
