@@ -5,15 +5,15 @@
 //! under way at once ([`flight`](crate::flight)). Whoever may no longer be here is noticed at the next request, or within
 //! a second without one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kafka_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tradelane_hub::{Caller, HubError, Presented};
@@ -23,7 +23,7 @@ use crate::apis::{self, Answer, Ask, Quiet, holder};
 use crate::codes;
 use crate::engine::{self, Way};
 use crate::flight::{Flight, Turn};
-use crate::frames::{Frame, Frames, NoFrame};
+use crate::frames::{Frame, Frames, Memory, NoFrame};
 use crate::quota::{Of, Seat};
 use crate::sasl::{Exchange, MECHANISMS, Mechanism, Step};
 use crate::shared::Shared;
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     known: Option<Known>,
     exchange: Option<Exchange>,
     longest: Arc<AtomicUsize>,
+    /// For large requests of its organization, once that is known.
+    memory: Arc<OnceLock<Arc<Semaphore>>>,
     /// To the cluster, if records are kept by one.
     way: Option<Arc<Way>>,
 }
@@ -85,7 +87,7 @@ impl Connection {
         let way = shared.upstream.as_ref().map(|cluster| Arc::new(Way::new(Arc::clone(cluster), node)));
         let longest = Arc::new(AtomicUsize::new(shared.limits.small_request));
         let host = host.into();
-        Self { shared, peer, host, known: None, exchange: None, longest, way }
+        Self { shared, peer, host, known: None, exchange: None, longest, memory: Arc::default(), way }
     }
 
     /// Takes the client certificate for who it is, if it is a registered one. With any other, SASL is still to come.
@@ -104,7 +106,7 @@ impl Connection {
     {
         let (read, mut write) = tokio::io::split(stream);
         let shared = Arc::clone(&self.shared);
-        let memory = Arc::clone(&shared.memory);
+        let memory = Memory { all: Arc::clone(&shared.memory), own: Arc::clone(&self.memory) };
         let mut frames = Frames::new(read, Arc::clone(&self.longest), memory, shared.limits.request_arrives);
         let (sender, mut receiver) = mpsc::channel(1);
         let reading = tokio::spawn(async move {
@@ -387,6 +389,8 @@ impl Connection {
         let seat =
             self.shared.quotas.seat(&caller).ok_or("Too many connections of this credential or organization.")?;
         let left = caller.until().millis().saturating_sub(self.shared.hub.now().millis());
+        // Of whom it is first; that changes only where a certificate is followed by a login.
+        self.memory.get_or_init(|| seat.memory());
         self.known = Some(Known { caller, mechanism, _seat: seat });
         self.longest.store(self.shared.limits.request, Ordering::Release);
         Ok(left.clamp(1, LONGEST_SESSION_MS))

@@ -4,8 +4,8 @@
 //! frame is handed on as one piece of memory, of which a batch of records is a slice. It knows nothing of requests.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,27 @@ const AHEAD: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Vec<OwnedSemaphorePermit>,
+}
+
+/// What a connection reads its large frames into: memory of all connections together, of which an organization has a part, once
+/// it is known whose the connection is. A permit is a KiB.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    pub(crate) all: Arc<Semaphore>,
+    pub(crate) own: Arc<OnceLock<Arc<Semaphore>>>,
+}
+
+impl Memory {
+    /// A place for so many bytes. Whoever has used up its own part waits for that, and keeps nobody else waiting.
+    async fn hold(&self, bytes: usize) -> Result<Vec<OwnedSemaphorePermit>, NoFrame> {
+        let share = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let mut held = Vec::with_capacity(2);
+        for memory in self.own.get().into_iter().chain([&self.all]) {
+            held.push(Arc::clone(memory).acquire_many_owned(share).await.map_err(|_| NoFrame::End)?);
+        }
+        Ok(held)
+    }
 }
 
 /// What came instead of a frame.
@@ -46,13 +66,12 @@ pub(crate) struct Frames<R> {
     buffer: BytesMut,
     /// The longest frame: changes when the client is authenticated.
     longest: Arc<AtomicUsize>,
-    memory: Arc<Semaphore>,
+    memory: Memory,
     arrives: Duration,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    /// `memory` has one permit for each KiB.
-    pub(crate) fn new(stream: R, longest: Arc<AtomicUsize>, memory: Arc<Semaphore>, arrives: Duration) -> Self {
+    pub(crate) fn new(stream: R, longest: Arc<AtomicUsize>, memory: Memory, arrives: Duration) -> Self {
         Self { stream, buffer: BytesMut::new(), longest, memory, arrives }
     }
 
@@ -77,14 +96,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             let is_tls = head.starts_with(&[0x16, 0x03]);
             return Err(if is_tls { NoFrame::Tls } else { NoFrame::Length(i64::from(claimed)) });
         };
-        let held = match length {
-            0..=SMALL => None,
-            _ => {
-                let share = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
-                let held = Arc::clone(&self.memory).acquire_many_owned(share).await;
-                Some(held.map_err(|_| NoFrame::End)?)
-            }
-        };
+        let held = if length <= SMALL { Vec::new() } else { self.memory.hold(length).await? };
         self.fill(4 + length).await?;
         let mut bytes = self.buffer.split_to(4 + length).freeze();
         Ok(Frame { bytes: bytes.split_off(4), _held: held })
@@ -115,8 +127,41 @@ mod tests {
     use super::*;
 
     fn frames(bytes: &[u8], longest: usize) -> Frames<&[u8]> {
-        let memory = Arc::new(Semaphore::new(4 << 20));
-        Frames::new(bytes, Arc::new(AtomicUsize::new(longest)), memory, Duration::from_secs(5))
+        of(bytes, longest, &Arc::new(Semaphore::new(4 << 20)), None)
+    }
+
+    fn of<R: AsyncRead + Unpin>(
+        stream: R,
+        longest: usize,
+        all: &Arc<Semaphore>,
+        own: Option<&Arc<Semaphore>>,
+    ) -> Frames<R> {
+        let memory = Memory { all: Arc::clone(all), own: Arc::default() };
+        own.into_iter().for_each(|own| memory.own.set(Arc::clone(own)).unwrap());
+        Frames::new(stream, Arc::new(AtomicUsize::new(longest)), memory, Duration::from_secs(5))
+    }
+
+    #[tokio::test]
+    async fn who_claims_much_and_sends_nothing_keeps_its_own_organization_waiting_and_no_other() {
+        const LONG: usize = 100 << 10;
+        let (all, near, far) = (Semaphore::new(400), Semaphore::new(200), Semaphore::new(200));
+        let [all, near, far] = [all, near, far].map(Arc::new);
+        let head = u32::try_from(LONG).unwrap().to_be_bytes();
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            let (mut client, stream) = tokio::io::duplex(64);
+            tokio::io::AsyncWriteExt::write_all(&mut client, &head).await.unwrap();
+            let mut frames = of(stream, LONG, &all, Some(&near));
+            silent.push((client, tokio::spawn(async move { frames.next().await.map(drop) })));
+        }
+        while near.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let whole = [&head[..], &[7; LONG]].concat();
+        for _ in 0..3 {
+            assert_eq!(of(&whole[..], LONG, &all, Some(&far)).next().await.unwrap().bytes.len(), LONG);
+        }
+        assert_eq!((all.available_permits(), far.available_permits()), (200, 200), "what is done is given back");
     }
 
     #[tokio::test]

@@ -6,11 +6,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tradelane_hub::Caller;
 use tradelane_model::{CredentialId, OrgId};
 use tradelane_transport::{Buckets, Rate};
 
 use crate::config::KafkaLimits;
+
+/// One organization has so large a part of the memory for large requests, at most.
+const PART: usize = 4;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +57,16 @@ pub(crate) struct Quotas {
 struct Open {
     of_credential: usize,
     of_organization: usize,
-    counts: Mutex<(HashMap<CredentialId, usize>, HashMap<OrgId, usize>)>,
+    /// KiB of the large requests that one organization has at once.
+    memory: usize,
+    counts: Mutex<(HashMap<CredentialId, usize>, HashMap<OrgId, Present>)>,
+}
+
+/// An organization that has connections.
+#[derive(Debug, Clone)]
+struct Present {
+    connections: usize,
+    memory: Arc<Semaphore>,
 }
 
 /// The place of an authenticated connection, given back when dropped.
@@ -62,6 +75,14 @@ pub(crate) struct Seat {
     open: Arc<Open>,
     credential: CredentialId,
     organization: OrgId,
+    memory: Arc<Semaphore>,
+}
+
+impl Seat {
+    /// For large requests of its organization. A permit is a KiB.
+    pub(crate) fn memory(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.memory)
+    }
 }
 
 impl Quotas {
@@ -69,6 +90,7 @@ impl Quotas {
         let open = Open {
             of_credential: limits.connections_per_credential,
             of_organization: limits.connections_per_organization,
+            memory: (limits.requests_memory / PART).max(limits.request) / 1024 + 1,
             counts: Mutex::default(),
         };
         Self {
@@ -101,14 +123,17 @@ impl Quotas {
         let mut counts = self.connections.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (credentials, organizations) = &mut *counts;
         let of_credential = credentials.get(&credential).copied().unwrap_or(0);
-        let of_organization = organizations.get(&organization).copied().unwrap_or(0);
+        let of_organization = organizations.get(&organization).map_or(0, |present| present.connections);
         if of_credential >= self.connections.of_credential || of_organization >= self.connections.of_organization {
             return None;
         }
         credentials.insert(credential.clone(), of_credential + 1);
-        organizations.insert(organization.clone(), of_organization + 1);
+        let memory = || Present { connections: 0, memory: Arc::new(Semaphore::new(self.connections.memory)) };
+        let present = organizations.entry(organization.clone()).or_insert_with(memory);
+        present.connections += 1;
+        let memory = Arc::clone(&present.memory);
         drop(counts);
-        Some(Seat { open: Arc::clone(&self.connections), credential, organization })
+        Some(Seat { open: Arc::clone(&self.connections), credential, organization, memory })
     }
 }
 
@@ -116,13 +141,14 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut counts = self.open.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let (credentials, organizations) = &mut *counts;
-        one_less(credentials, &self.credential);
-        one_less(organizations, &self.organization);
+        one_less(credentials, &self.credential, |count| count);
+        one_less(organizations, &self.organization, |present| &mut present.connections);
     }
 }
 
-fn one_less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
+fn one_less<K: std::hash::Hash + Eq, V>(counts: &mut HashMap<K, V>, key: &K, count: impl Fn(&mut V) -> &mut usize) {
+    if let Some(found) = counts.get_mut(key) {
+        let count = count(found);
         *count = count.saturating_sub(1);
         if *count == 0 {
             counts.remove(key);
