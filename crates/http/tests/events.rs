@@ -88,6 +88,40 @@ async fn a_request_with_an_idempotency_key_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_json_goes_to_the_partition_of_the_key_that_its_contract_names() {
+    const SCANS: &str = "/v1/products/northline-tracking/events";
+    let world = World::start().await;
+    let product = "apiVersion: tradelane/v1\nkind: Product\nspec: {id: northline-tracking, owner: northline, contract: northline-tracking, partitions: 10}\n";
+    let files = json!({ "files": [{ "name": "p.yaml", "text": product }] });
+    world.post("/v1/apply").as_("northline-desk").json(&files).send().await.must(200);
+    let scan = |number: &str, status: &str| json!({ "trackingNumber": number, "status": status, "at": "2026-11-22T10:00:00Z" });
+    let send = |media: &str, body: String| world.post(SCANS).as_("northline-desk").body(media, body).send();
+    let lines = [scan("abc", "PICKED_UP"), scan("foobar", "PICKED_UP"), scan("abc", "IN_TRANSIT")];
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let done = send("application/x-ndjson", lines.clone()).await.must(201).json();
+    let places = |done: &Value| -> Vec<(u64, u64)> {
+        let part = |part: &Value| (part["partition"].as_u64().unwrap(), part["count"].as_u64().unwrap());
+        done["parts"].as_array().unwrap().iter().map(part).collect()
+    };
+    assert_eq!(places(&done), [(6, 1), (7, 2)], "as Kafka's clients choose");
+    let one = send("application/json", scan("abc", "OUT_FOR_DELIVERY").to_string()).await.must(201).json();
+    let two = send("application/json", json!([scan("abc", "DELIVERED")]).to_string()).await.must(201).json();
+    assert_eq!((&one["partition"], &two["partition"]), (&json!(7), &json!(7)));
+    let path = format!("{SCANS}?from=earliest&partition=7");
+    let read = world.get(&path).as_("acme-desk").send().await.must(200);
+    let events =
+        read.text().lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event"]["status"].clone());
+    assert_eq!(events.collect::<Vec<_>>(), ["PICKED_UP", "IN_TRANSIT", "OUT_FOR_DELIVERY", "DELIVERED"]);
+
+    let bad = format!("{lines}{}\n", scan("", "DELIVERED"));
+    let refused = send("application/x-ndjson", bad.clone()).await.must(422).json();
+    assert_eq!((&refused["code"], &refused["places"][0]["pointer"]), (&json!("TL-1022"), &json!("/3/trackingNumber")));
+    let path = format!("{SCANS}?on-error=quarantine");
+    let kept = world.post(&path).as_("northline-desk").body("application/x-ndjson", bad).send().await.must(201).json();
+    assert_eq!((&kept["count"], &kept["quarantined"][0]["index"]), (&json!(3), &json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_gets_its_view_in_the_form_that_it_asks_for() {
     let world = World::start().await;
     let count = world.publish_stock().await;

@@ -109,7 +109,8 @@ impl From<ClusterError> for HubError {
                 Self::new(codes::TOO_LARGE, detail)
             }
             ClusterError::Unfit => {
-                let detail = "The product's topic takes records with keys only: publish to it with a Kafka client.";
+                let detail = "The product's topic takes records with keys only: name the field that is the key in the contract \
+                              (`records.key.from`), or send CloudEvents with a `partitionkey`.";
                 Self::new(codes::CONFLICT, detail)
             }
             ClusterError::OutOfRange => Self::of(codes::OFFSET_GONE),

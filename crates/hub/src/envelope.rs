@@ -13,8 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use tradelane_keys::MacKey;
-use tradelane_model::contract::RecordRules;
 use tradelane_model::pattern::{Pattern, Segment};
+use tradelane_model::records::{KeyRule, RecordRules};
 use tradelane_model::shape::{Place as ShapePlace, Shape, Types};
 use tradelane_model::{Action, Class, Contract, ViewSpec, codes};
 use tradelane_seal::{ClassSet, OpenedEvent, ProductContext, Rules, Scratch, SubjectTagger, View, Withheld};
@@ -22,6 +22,7 @@ use tradelane_tape::{Limits, Tape};
 
 use crate::batch::{MAX_HEADERS, Record};
 use crate::error::{HubError, Place, Result};
+use crate::key_field::{KeyField, tighter};
 use crate::keyring::{BatchKeys, NotingKeys};
 use crate::views::Verdict;
 
@@ -52,11 +53,17 @@ pub(crate) type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 pub(crate) struct Around<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) headers: &'a [Header<'a>],
+    /// Who the event says that the key belongs to, if that is not what the key itself says.
+    pub(crate) person: Option<&'a str>,
 }
 
 /// What a contract says of keys and headers, compiled.
 pub(crate) struct Envelope {
     key_class: Class,
+    /// Where the key is of an event that comes without one.
+    pub(crate) key_field: Option<KeyField>,
+    /// Is a key sealed for a person whom another field of its event names?
+    has_other_person: bool,
     public_headers: HashSet<Vec<u8>>,
     rules: Arc<Rules>,
     product: ProductContext,
@@ -71,20 +78,28 @@ pub(crate) struct KeyAndHeaders {
 }
 
 impl Envelope {
-    /// Compiles the rules of a contract for one product.
+    /// Compiles the rules of a contract for the events of one product that are cut by `events`; `written` is the version of
+    /// the contract that they are of.
     pub(crate) fn compile(
-        contract: &Contract,
-        revision: u32,
-        owner: &str,
-        product: &str,
+        (contract, written): (&Contract, &Contract),
+        events: &Rules,
+        (owner, product): (&str, &str),
         tokens: MacKey,
     ) -> Result<Self> {
-        let records = &contract.records;
-        let shape = shape(records, &contract.shape);
-        let rules = Rules::compile(&shape, revision).map_err(|error| HubError::of(error.code()).because(error))?;
+        let mut key = key_rule(contract, written);
+        let key_field = key.as_ref().and_then(|key| key.from.as_ref()).map(|at| KeyField::compile(at, events));
+        if let (Some(key), Some(KeyField { field, .. })) = (&mut key, &key_field) {
+            key.class = stricter(contract, &key.class, &field.class);
+        }
+        let records = &RecordRules { key, headers: contract.records.headers.clone() };
+        let shape = shape(records, key_field.as_ref(), &contract.shape);
+        let rules = Rules::compile(&shape, events.id()).map_err(|error| HubError::of(error.code()).because(error))?;
         let public = records.headers.iter().filter(|(_, class)| class.as_str() == Class::PUBLIC);
         Ok(Self {
             key_class: key_class(records),
+            has_other_person: shape.is_sealed(&key_class(records))
+                && key_field.as_ref().is_some_and(KeyField::has_other_person),
+            key_field,
             public_headers: public.map(|(name, _)| name.clone().into_bytes()).collect(),
             rules: Arc::new(rules),
             // No product has a slash in its name: what is sealed as one cannot be opened as the other.
@@ -109,6 +124,15 @@ impl Envelope {
         if let Some(problem) = problem(around) {
             return Ok(Err((codes::TOO_LARGE, vec![place("/key", problem)])));
         }
+        let tagger = match (around.key, around.person) {
+            (Some(_), None) if self.has_other_person => {
+                let problem = "the key belongs to a person whom the event does not name, or there is no event: the member that \
+                               the contract names as the person's identity is missing, or is neither text nor a number";
+                return Ok(Err((codes::CONTRACT_VIOLATION, vec![place("/key", problem)])));
+            }
+            (Some(_), Some(person)) => &tagger.of_one(person),
+            _ => tagger,
+        };
         let mut stored = KeyAndHeaders::default();
         let mut sealed = Map::new();
         match around.key {
@@ -172,20 +196,30 @@ pub(crate) struct EnvelopeView {
 }
 
 impl EnvelopeView {
-    /// `event` is how it was sealed, `current` the contract as it is now.
+    /// `event` is how it was sealed, `current` the contract as it is now, and `limit` what is shown of a key at most.
     pub(crate) fn compile(
         event: &Arc<Envelope>,
         current: &Arc<Envelope>,
         spec: &ViewSpec,
+        limit: Action,
         keys: tradelane_seal::ViewKeys,
     ) -> Result<Self> {
-        let by_class = ViewSpec { classes: spec.classes.clone(), fields: std::collections::BTreeMap::new() };
+        let mut by_class = ViewSpec { classes: spec.classes.clone(), fields: std::collections::BTreeMap::new() };
+        let by_key_class = by_class.class_action(&current.key_class);
+        let key = match tighter(by_key_class.clone(), limit) {
+            // There is no token of what is not sealed.
+            Action::Token if !current.rules.shape().is_sealed(&current.key_class) => Action::Drop,
+            action => action,
+        };
+        if key != by_key_class {
+            by_class.fields.extend(["key", "key64"].map(|name| (member(name), key.clone())));
+        }
         let view = View::compile(&event.rules, &current.rules, &by_class, keys)
             .map_err(|error| HubError::of(error.code()).because(error))?;
         // A key that was public and is not any more is not shown: the token machinery has never seen it.
         let key = match (event.key_is_public(), current.key_is_public()) {
             (true, false) => Action::Drop,
-            _ => by_class.class_action(&current.key_class),
+            _ => key,
         };
         let public = Class::named(Class::PUBLIC).is_some_and(|class| by_class.class_action(&class) == Action::Reveal);
         Ok(Self { event: event.clone(), current: current.clone(), view, key, public })
@@ -246,11 +280,37 @@ fn key_class(records: &RecordRules) -> Class {
     records.key.as_ref().map_or_else(Class::unclassified, |rule| rule.class.clone())
 }
 
-/// The sealed document as a shape: `of`, `key` or `key64`, and headers by name, each a list.
-fn shape(records: &RecordRules, contract: &Shape) -> Shape {
+/// What holds for keys. The field is that of the version which the events are of, and its keys are as restricted as either
+/// version has keys; and as the field, which the newer version may restrict further.
+fn key_rule(contract: &Contract, written: &Contract) -> Option<KeyRule> {
+    let newest = contract.records.key.clone();
+    let earlier = written.records.key.as_ref().filter(|earlier| earlier.from.is_some());
+    match (newest, earlier) {
+        (Some(newest), Some(earlier)) => {
+            let class = stricter(contract, &newest.class, &earlier.class);
+            Some(KeyRule { class, subject: newest.subject || earlier.subject, from: earlier.from.clone() })
+        }
+        (Some(newest), None) => Some(KeyRule { from: None, ..newest }),
+        (None, Some(earlier)) => Some(KeyRule { class: Class::unclassified(), ..earlier.clone() }),
+        (None, None) => None,
+    }
+}
+
+fn stricter(contract: &Contract, one: &Class, other: &Class) -> Class {
+    if contract.shape.rank(other) > contract.shape.rank(one) { other.clone() } else { one.clone() }
+}
+
+fn member(name: &str) -> Pattern {
+    Pattern::from_segments(vec![Segment::Property(name.to_owned())])
+}
+
+/// The sealed document as a shape: `of`, `key` or `key64`, and headers by name, each a list. Whose key it is, that itself
+/// says; or the event, if that has it in a field of somebody's ([`SubjectTagger::of_one`]).
+fn shape(records: &RecordRules, key_field: Option<&KeyField>, contract: &Shape) -> Shape {
     let key = |name: &str| {
-        let names_person = records.key.as_ref().is_some_and(|rule| rule.subject);
-        let subject = names_person.then(|| Pattern::from_segments(vec![Segment::Property(name.to_owned())]));
+        let is_field_of_person = key_field.is_some_and(|key| key.field.subject.is_some());
+        let is_of_person = is_field_of_person || records.key.as_ref().is_some_and(|rule| rule.subject);
+        let subject = is_of_person.then(|| member(name));
         ShapePlace { class: Some(key_class(records)), subject, types: Types::STRING, ..ShapePlace::default() }
     };
     let header = |class: &Class| {

@@ -36,6 +36,7 @@ pub mod error;
 pub mod evolve;
 pub mod explain;
 pub mod health;
+mod key_field;
 mod keyring;
 mod native;
 pub mod open;

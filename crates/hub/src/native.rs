@@ -23,6 +23,7 @@ use crate::Hub;
 use crate::dictionaries::BatchPacking;
 use crate::error::{HubError, Place, Result};
 use crate::evolve::{Held, Kept};
+use crate::key_field::Found;
 use crate::keyring::BatchKeys;
 use crate::references::files;
 use crate::views::{CompiledContract, Verdict};
@@ -149,6 +150,8 @@ pub(crate) struct Looking {
     brought: Vec<u8>,
     brought_tree: Tree,
     pub(crate) packing: BatchPacking,
+    /// What was found in the event at hand beside what is sealed.
+    pub(crate) found: Found,
 }
 
 impl Looking {
@@ -171,7 +174,7 @@ impl CompiledContract {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) -> Result<Verdict> {
-        let Looking { tape, tree, text, brought, brought_tree, packing } = looking;
+        let Looking { tape, tree, text, brought, brought_tree, packing, .. } = looking;
         let refused = |code, rule: &str, message: String| {
             Ok(Err((code, vec![Place { pointer: String::new(), rule: rule.into(), message }])))
         };

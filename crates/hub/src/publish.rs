@@ -390,11 +390,17 @@ impl Hub {
         let [a, b, c, d, ..] = dedup.map_or_else(random_array, |dedup| dedup.key);
         let keyless = u32::from_le_bytes([a, b, c, d]) % partitions;
         let spread = Spread::ByKey { partitions, keyless };
+        // A key that is in its event is known when that is parsed, and not before.
+        let history = model.contract_of(&request.product).into_iter().flat_map(|history| &history.revisions);
+        let may_be_inside = history.into_iter().any(|contract| contract.records.key_from().is_some());
+        let mut chosen = (0..events.ranges.len()).map(|index| match events.key(index) {
+            None if may_be_inside && partitions > 1 => None,
+            key => Some(spread.nth(key)),
+        });
         // Mostly it is one: then there is one batch to write.
-        let mut chosen = (0..events.ranges.len()).map(|index| spread.nth(events.key(index)));
-        let first = chosen.next().unwrap_or_default();
+        let first = chosen.next().flatten();
         let is_one = events.around.is_empty() || chosen.all(|other| other == first);
-        Ok(if is_one { Spread::To(first as u32) } else { spread })
+        Ok(first.filter(|_| is_one).map_or(spread, |first| Spread::To(first as u32)))
     }
 
     fn dedup(&self, caller: &Caller, request: &Publish, events: &Events, body: &[u8; 32]) -> Result<Option<Dedup>> {
@@ -427,6 +433,8 @@ pub(crate) struct Events {
     pub(crate) head: Option<BatchHead>,
     /// What they are held to, if their publisher named an earlier version of the contract.
     pub(crate) held: Option<Held>,
+    /// May the key of one that comes without be taken from the event? Kafka's clients have chosen a partition without it.
+    pub(crate) have_keys_inside: bool,
 }
 
 /// Where the parts of a record are, beside its event.
@@ -462,7 +470,8 @@ impl Events {
     /// One event that is the whole body.
     pub(crate) fn one(body: Bytes) -> Self {
         let whole = std::iter::once(0..body.len()).collect();
-        Self { body, ranges: whole, identity: None, around: std::sync::Arc::default(), head: None, held: None }
+        let around = std::sync::Arc::default();
+        Self { body, ranges: whole, identity: None, around, head: None, held: None, have_keys_inside: true }
     }
 
     pub(crate) fn get(&self, index: usize) -> &[u8] {

@@ -495,7 +495,8 @@ fn gather(bytes: &Bytes, batch: &Batch<'_>) -> Result<Events, BatchError> {
         }
         plain.into()
     };
-    Ok(Events { ranges: gathered.events.into(), around: gathered.around.into(), ..Events::one(body) })
+    let Gathered { events, around } = gathered;
+    Ok(Events { ranges: events.into(), around: around.into(), have_keys_inside: false, ..Events::one(body) })
 }
 
 /// Ranges of events and of what is around them.

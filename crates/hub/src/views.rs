@@ -19,6 +19,7 @@ use crate::Hub;
 use crate::envelope::{Envelope, EnvelopeView};
 use crate::error::{HubError, Place, Result};
 use crate::evolve::{Down, Kept, Pinned, tightened};
+use crate::key_field::{self, KeyField, tighter};
 use crate::keyring::BatchKeys;
 use crate::native::{Cut, Looking, NativeContract};
 use crate::references::json_schema;
@@ -71,7 +72,7 @@ impl CompiledContract {
         if let Some(native) = &self.native {
             return self.check_and_seal_binary(native, kept, looking, event, keys, now, out);
         }
-        let Looking { tape, packing, .. } = looking;
+        let Looking { tape, packing, found, .. } = looking;
         let doc = match tape.parse(event, &Limits::EVENT) {
             Ok(doc) => doc,
             Err(error) => {
@@ -82,6 +83,9 @@ impl CompiledContract {
             }
         };
         if let Err(refused) = kept.map_or(self, |kept| &kept.contract).check(doc, now) {
+            return Ok(Err(refused));
+        }
+        if let Some(Err(refused)) = self.envelope.key_field.as_ref().map(|field| field.look(doc.root(), found)) {
             return Ok(Err(refused));
         }
         let located = match self.rules.locate(doc, &self.tagger) {
@@ -197,6 +201,7 @@ pub(crate) fn compile_contract(contract: &Contract) -> Result<(Option<Schema>, R
         _ => Some(Schema::compile(&*json_schema(contract)?).map_err(|error| invalid(error.to_string()))?),
     };
     let rules = Rules::compile(&contract.shape, 1).map_err(|error| invalid(error.to_string()))?;
+    KeyField::check(contract, &rules)?;
     NativeContract::compile(contract, contract)?;
     let quality = contract.quality.iter().map(|rule| {
         QualityRule::compile(&rule.expression).map_err(|error| {
@@ -319,7 +324,7 @@ impl Hub {
         let tokens = self.inner().keyring.derive(&[b"record-keys", product.as_str().as_bytes()]);
         let tokens = MacKey::new(tokens.expose());
         let (owner, name) = (history.owner.as_str(), product.as_str());
-        let envelope = Arc::new(Envelope::compile(contract, revision, owner, name, tokens)?);
+        let envelope = Arc::new(Envelope::compile((contract, written), &rules, (owner, name), tokens)?);
         let compiled = Arc::new(CompiledContract {
             owner: history.owner.clone(),
             contract: contract.clone(),
@@ -466,10 +471,23 @@ impl Hub {
             return Ok(view.clone());
         }
         let event = self.contract_at(&self.model(), product, revision)?;
-        let view = EnvelopeView::compile(&event.envelope, &grant.current.envelope, &grant.spec, grant.keys.clone())?;
-        let view = Arc::new(view);
+        let limit = self.shown_of_key(grant, product, &event);
+        let (event, current, keys) = (&event.envelope, &grant.current.envelope, grant.keys.clone());
+        let view = Arc::new(EnvelopeView::compile(event, current, &grant.spec, limit, keys)?);
         compiled.insert(revision, view.clone());
         Ok(view)
+    }
+
+    /// What a view shows of the fields that keys are taken from: of a key it shows no more.
+    fn shown_of_key(&self, grant: &GrantView, product: &ProductId, event: &CompiledContract) -> Action {
+        let current = |at| (at, grant.current.rules.scalar_at(at).class);
+        let read = grant.current.contract.records.key_from().map(current);
+        let written = event.envelope.key_field.as_ref().map(|KeyField { at, field, .. }| {
+            // Another version may call the field otherwise.
+            if self.is_converted(grant, product, event.revision) { (at, field.class.clone()) } else { current(at) }
+        });
+        let actions = read.into_iter().chain(written).map(|(at, class)| key_field::shown(&grant.spec, at, &class));
+        actions.fold(Action::Reveal, tighter)
     }
 
     /// The view that shows a filter what it looks at.

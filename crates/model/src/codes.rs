@@ -100,7 +100,9 @@ codes! {
     VERSION_ENDED "TL-1020" 422 "version-ended" "The event is of a version of its contract that is not taken any more."
         "Publish by the newest version: its notice period is over, and what breaks can no longer be brought into the form that readers have.";
     KEY_REQUIRED "TL-1021" 422 "key-required" "The product keeps the last event of each key, and this event has none."
-        "Send it with a key: as a Kafka record, or as a CloudEvent with the attribute `partitionkey`.";
+        "Name the field that is the key in the contract (`records.key.from`), or send the event with a key: as a CloudEvent with the attribute `partitionkey`, or as a Kafka record.";
+    KEY_INVALID "TL-1022" 422 "key-invalid" "The field that the contract names as the event's key holds none."
+        "Put text, a number, true or false there, of 1 to 2,048 bytes; or send the event as a CloudEvent with the attribute `partitionkey`, which is its key then.";
     UNAUTHENTICATED "TL-2001" 401 "unauthenticated" "The request carries no credentials that could be accepted."
         "Send `Authorization: Bearer` with an API key or an access token from /oauth/token.";
     CREDENTIALS_EXPIRED "TL-2002" 401 "credentials-expired" "The access token or key has expired or was revoked."

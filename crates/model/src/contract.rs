@@ -18,6 +18,7 @@ use crate::id::ContractId;
 use crate::native::NativeSchema;
 use crate::pattern::Pattern;
 use crate::product::Format;
+use crate::records::RecordRules;
 use crate::references::{self, SchemaFile};
 use crate::registry::SchemaReference;
 use crate::shape::{FieldRule, Place, Shape, Types};
@@ -107,30 +108,6 @@ pub struct Extension {
     pub evolution: Option<Evolution>,
 }
 
-/// What travels beside the events of a product: record keys and headers, as Kafka clients send them. What is not named
-/// here is as restricted as an unnamed field.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RecordRules {
-    /// The key.
-    #[serde(default)]
-    pub key: Option<KeyRule>,
-    /// Headers by name.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Class>,
-}
-
-/// What the keys of a product's records are.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct KeyRule {
-    /// Their class.
-    pub class: Class,
-    /// Does a key name a person? Then it is erased with that person.
-    #[serde(default)]
-    pub subject: bool,
-}
-
 /// A contract, read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contract {
@@ -203,12 +180,12 @@ impl Contract {
         }
         extension.fields.iter().for_each(|rule| shape.add_rule(rule));
         check_shape(&shape)?;
-        check_records(&extension.records, &shape)?;
         extension.evolution.as_ref().map(Evolution::check).transpose()?;
         let json_schema = match extension.json_schema {
             Some(schema) => schema,
             None => schema_of(object),
         };
+        extension.records.check(&shape, &json_schema, extension.format)?;
         let sla = sla(document)?;
         Ok(Self {
             id,
@@ -289,22 +266,6 @@ fn check_own_classes(shape: &Shape) -> Result<(), ContractError> {
         }
         if like.builtin_rank().is_none() {
             return Err(wrong("/customProperties", format!("the class {own} must be ranked with a built-in class")));
-        }
-    }
-    Ok(())
-}
-
-/// The most headers that a contract may name.
-const MAX_HEADERS: usize = 256;
-
-fn check_records(records: &RecordRules, shape: &Shape) -> Result<(), ContractError> {
-    if records.headers.len() > MAX_HEADERS {
-        return Err(wrong("/customProperties", format!("names more than {MAX_HEADERS} headers")));
-    }
-    let classes = records.headers.values().chain(records.key.iter().map(|key| &key.class));
-    for class in classes {
-        if class.builtin_rank().is_none() && !shape.own_classes.contains_key(class) {
-            return Err(wrong("/customProperties", format!("`records` has the class {class}, which is not defined")));
         }
     }
     Ok(())

@@ -17,6 +17,7 @@ pub mod organization;
 pub mod pattern;
 pub mod plan;
 pub mod product;
+pub mod records;
 pub mod references;
 pub mod registry;
 pub mod shape;

@@ -58,6 +58,9 @@ impl Types {
     }
 }
 
+/// How restricted a class is at most whose values are left where they are: as `internal`.
+const OPEN: u16 = 100;
+
 /// One place.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Place {
@@ -175,6 +178,11 @@ impl Shape {
         let known = class.builtin_rank();
         let own = || self.own_classes.get(class).and_then(Class::builtin_rank);
         known.or_else(own).unwrap_or(u16::MAX)
+    }
+
+    /// Is what is of this class encrypted under the key of whom it belongs to, beside the encryption of all that is stored?
+    pub fn is_sealed(&self, class: &Class) -> bool {
+        self.rank(class) > OPEN
     }
 
     /// Every class that a place of this shape has, and `unclassified`.

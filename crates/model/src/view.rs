@@ -94,6 +94,14 @@ impl ViewSpec {
         }
     }
 
+    /// What happens to a field of this class in this place: the action of the nearest pattern at or above it, or its class's.
+    pub fn action_at(&self, at: &Pattern, class: &Class) -> Action {
+        let steps = at.segments();
+        let above = |depth| Pattern::from_segments(steps.iter().take(depth).cloned().collect());
+        let named = (0..=steps.len()).rev().find_map(|depth| self.fields.get(&above(depth)));
+        named.cloned().unwrap_or_else(|| self.class_action(class))
+    }
+
     /// Why the spec cannot be used, if it cannot: a bucket of nothing, more decimals than a coordinate has.
     pub fn problem(&self) -> Option<String> {
         let bad = |action: &Action| match action {

@@ -50,7 +50,7 @@ pub use locate::Located;
 pub use open::OpenedEvent;
 pub use pack::Packing;
 pub use render::{ClassSet, Rendered, Scratch};
-pub use rules::Rules;
+pub use rules::{Rules, Scalar};
 pub use subject::{SubjectTag, SubjectTagger};
 pub use token::{TokenError, detokenize};
 pub use view::{View, ViewKeys};

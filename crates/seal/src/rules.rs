@@ -37,6 +37,18 @@ pub(crate) struct SubjectPath {
     pub(crate) rest: Vec<String>,
 }
 
+impl SubjectPath {
+    /// The names from the root, for a field at `at`.
+    fn names(&self, at: &Pattern) -> Vec<String> {
+        let name = |segment: &Segment| match segment {
+            Segment::Property(name) => Some(name.clone()),
+            Segment::Items | Segment::AnyProperty => None,
+        };
+        let shared = at.segments().iter().take(self.shared).filter_map(name);
+        shared.chain(self.rest.iter().cloned()).collect()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct PlaceRule {
     pub(crate) pattern: Pattern,
@@ -72,6 +84,17 @@ pub struct Rules {
     pub(crate) classes: Vec<Class>,
     pub(crate) unclassified: u16,
     pub(crate) has_subjects: bool,
+}
+
+/// What a contract says of a text, number or boolean in some place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    /// Its class.
+    pub class: Class,
+    /// The types of which it has that class; of others it is unclassified.
+    pub types: Types,
+    /// The members that lead from the root to the identity of its person.
+    pub subject: Option<Vec<String>>,
 }
 
 /// What the walk does with a value.
@@ -139,6 +162,39 @@ impl Rules {
         match self.of_rule(rule) {
             Some((place, false)) => place.handling,
             _ => Handling::Sealed,
+        }
+    }
+
+    /// What is said of a scalar to which these members lead, decided as the walk decides; `at` has names only.
+    pub fn scalar_at(&self, at: &Pattern) -> Scalar {
+        let class = |class: u16| self.classes.get(usize::from(class)).cloned().unwrap_or_else(Class::unclassified);
+        let of = |place: &PlaceRule, rule: RuleId, types| Scalar {
+            class: class(self.class_of_rule(rule)),
+            types,
+            subject: place.subject.as_ref().map(|path| path.names(at)),
+        };
+        let mut index = 0;
+        let unknown = Scalar { class: Class::unclassified(), types: Types::ANY, subject: None };
+        for segment in at.segments() {
+            let (Some(place), Segment::Property(name)) = (self.place(index), segment) else { return unknown };
+            let own = (index as RuleId) << 1;
+            match self.decide(index, place, Kind::Object) {
+                // All below is one.
+                Verdict::Public => return of(place, own, Types::ANY),
+                Verdict::Hole(rule) => return of(place, rule, Types::ANY),
+                _ => match place.property(name).or(place.any_property) {
+                    Some(child) => index = child,
+                    None => return of(place, own | 1, Types::ANY),
+                },
+            }
+        }
+        let Some(place) = self.place(index) else { return unknown };
+        let own = (index as RuleId) << 1;
+        // A scalar where the contract names a container, without saying that there may be either.
+        if !place.leaf && place.types == Types::ANY {
+            of(place, own | 1, Types::ANY)
+        } else {
+            of(place, own, place.types)
         }
     }
 
@@ -299,8 +355,8 @@ impl Compiler<'_> {
             Class::PUBLIC if self.marked.contains(pattern) => Handling::Open,
             Class::PUBLIC => Handling::Public,
             // An owner's own class that ranks with these is marked too, so that a view can leave it out.
-            _ if self.shape.rank(class) <= 100 => Handling::Open,
-            _ => Handling::Sealed,
+            _ if self.shape.is_sealed(class) => Handling::Sealed,
+            _ => Handling::Open,
         }
     }
 
@@ -324,4 +380,74 @@ fn subject_path(at: &Pattern, subject: &Pattern) -> Result<SubjectPath, ShapeErr
         }
     });
     Ok(SubjectPath { shared, rest: rest.collect::<Result<_, _>>()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use tradelane_keys::SecretBytes;
+    use tradelane_model::shape::FieldRule;
+    use tradelane_tape::{Limits, Tape};
+
+    use super::*;
+    use crate::SubjectTagger;
+
+    #[test]
+    fn what_is_said_of_a_scalar_is_what_is_done_with_it_in_an_event() {
+        let mut shape = Shape::default();
+        let rules = [
+            ("/open", Class::PUBLIC, None),
+            ("/order/id", Class::INTERNAL, None),
+            ("/person", Class::PII, Some("/person/mail")),
+            ("/person/mail", Class::PII, None),
+            ("/person/plan", Class::PUBLIC, None),
+            ("/whole", Class::CONFIDENTIAL, Some("/open")),
+            ("/map/{}", Class::PUBLIC, None),
+            ("/names/{}/x", Class::SENSITIVE_PII, None),
+            ("/names/{}", Class::CONFIDENTIAL, None),
+            ("/list/*", Class::PUBLIC, None),
+        ];
+        for (at, class, subject) in rules {
+            let (at, class) = (Pattern::parse(at).unwrap(), Class::named(class));
+            shape.add_rule(&FieldRule { at, class, subject: subject.map(|at| Pattern::parse(at).unwrap()) });
+        }
+        if let Some(order) = shape.root.properties.get_mut("order").and_then(|order| order.properties.get_mut("id")) {
+            order.types = Types::STRING;
+        }
+        let rules = Rules::compile(&shape, 1).unwrap();
+        let tagger = SubjectTagger::new(&SecretBytes::new([7; 32]));
+        let mail = Some(vec!["person".to_owned(), "mail".to_owned()]);
+        let cases = [
+            ("/open", Class::PUBLIC, None),
+            ("/open/x", Class::PUBLIC, None),
+            ("/order", Class::UNCLASSIFIED, None),
+            ("/order/id", Class::INTERNAL, None),
+            ("/order/id/x", Class::UNCLASSIFIED, None),
+            ("/order/more", Class::UNCLASSIFIED, None),
+            ("/more", Class::UNCLASSIFIED, None),
+            ("/person/mail", Class::PII, mail.clone()),
+            ("/person/mail/x", Class::PII, mail.clone()),
+            ("/person/plan", Class::PUBLIC, mail.clone()),
+            ("/person/more", Class::UNCLASSIFIED, mail),
+            ("/whole", Class::CONFIDENTIAL, Some(vec!["open".to_owned()])),
+            ("/whole/a/b", Class::CONFIDENTIAL, Some(vec!["open".to_owned()])),
+            ("/map/a", Class::PUBLIC, None),
+            ("/names/a", Class::SENSITIVE_PII, None),
+            ("/names/a/x", Class::SENSITIVE_PII, None),
+            ("/list", Class::UNCLASSIFIED, None),
+            ("/list/x", Class::UNCLASSIFIED, None),
+        ];
+        for (at, class, subject) in cases {
+            let said = rules.scalar_at(&Pattern::parse(at).unwrap());
+            assert_eq!((said.class.as_str(), said.subject), (class, subject), "{at}");
+            let event = at
+                .rsplit('/')
+                .filter(|name| !name.is_empty())
+                .fold("\"v\"".to_owned(), |inner, name| format!("{{\"{name}\":{inner}}}"));
+            let mut tape = Tape::new();
+            let located = rules.locate(tape.parse(event.as_bytes(), &Limits::EVENT).unwrap(), &tagger).unwrap();
+            let done = located.spots.first().map(|spot| rules.class_of_rule(spot.rule));
+            let done = done.map_or(Class::PUBLIC, |class| rules.classes[usize::from(class)].as_str());
+            assert_eq!(done, class, "{at}: {event}");
+        }
+    }
 }

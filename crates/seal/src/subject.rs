@@ -29,18 +29,27 @@ impl fmt::Debug for SubjectTag {
 
 /// Makes tags for one tenant.
 #[derive(Debug, Clone)]
-pub struct SubjectTagger(MacKey);
+pub struct SubjectTagger {
+    key: MacKey,
+    /// Whose all is, whatever stands where the identity is looked for.
+    all: Option<SubjectTag>,
+}
 
 impl SubjectTagger {
     /// Under the tenant's own key for this purpose.
     pub fn new(tenant_key: &SecretBytes<32>) -> Self {
         let key = tradelane_keys::hkdf(tenant_key.expose(), &[b"tradelane/subject/v1"]);
-        Self(MacKey::new(key.expose()))
+        Self { key: MacKey::new(key.expose()), all: None }
     }
 
     /// The tag of an identity: the decoded text of a string, or the text of a number as it stands in the event, so that
     /// `7` and `"7"` are one person and an operator can name a person without knowing the event's types.
     pub fn tag(&self, identity: &str) -> SubjectTag {
-        SubjectTag(self.0.mac(identity.as_bytes()))
+        self.all.unwrap_or_else(|| SubjectTag(self.key.mac(identity.as_bytes())))
+    }
+
+    /// For a document all of which belongs to one person, whom another one names.
+    pub fn of_one(&self, identity: &str) -> Self {
+        Self { key: self.key.clone(), all: Some(self.tag(identity)) }
     }
 }

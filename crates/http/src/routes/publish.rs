@@ -21,8 +21,9 @@ pub(super) fn routes(routes: &mut Vec<Route>) {
     let described = operation("publishEvents", "Events", "Publish one event, a batch, or CloudEvents")
         .about(
             "One JSON document is one event and a JSON array a batch; NDJSON has one event per line. A batch is stored whole or \
-             not at all, unless `on-error=quarantine` sets aside what does not keep the contract. CloudEvents with a \
-             `partitionkey` go to the partition that Kafka's clients choose for it. A request with an \
+             not at all, unless `on-error=quarantine` sets aside what does not keep the contract. Events with a \
+             key (`partitionkey` of a CloudEvent, or the field that the contract names) go to the partition that Kafka's clients \
+             choose for it. A request with an \
              `Idempotency-Key` can be repeated: it is answered as the first time and stored once.",
         )
         .query("on-error", words(&["refuse", "quarantine"]), "What happens to events that do not keep the contract.")

@@ -103,6 +103,10 @@ fn held_against(old: &Contract, new: &Contract, mode: Compatibility, steps: &mut
     }
     let (before, after) = (schema_of(old)?, schema_of(new)?);
     let mut told = Vec::new();
+    // Whoever reads by key relies on it: on the order of a key's events in one partition, and on the last of them.
+    if let Some(from) = old.records.key_from().filter(|from| new.records.key_from() != Some(from)) {
+        told.push(format!("events have their keys at {from} no more"));
+    }
     let mut tell = |writer: &Schema, reader: &Schema, (reads, wrote): (&str, &str)| -> Result<()> {
         let changes = match tradelane_registry::compare(writer, reader, steps) {
             Err(SchemaProblem::Mixed) => {

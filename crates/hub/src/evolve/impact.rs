@@ -261,11 +261,7 @@ fn shown(shape: &Shape, spec: &ViewSpec) -> BTreeMap<Pattern, (Types, Class, Act
 /// The class of a place and what a view does with it: the action of the nearest pattern at or above it, or that of its class.
 pub(super) fn action_at(shape: &Shape, spec: &ViewSpec, at: &Pattern) -> (Class, Action) {
     let class = class_at(shape, at);
-    let steps = at.segments();
-    let named = (0..=steps.len())
-        .rev()
-        .find_map(|depth| spec.fields.get(&Pattern::from_segments(steps.iter().take(depth).cloned().collect())));
-    let action = named.cloned().unwrap_or_else(|| spec.class_action(&class));
+    let action = spec.action_at(at, &class);
     (class, action)
 }
 

@@ -12,8 +12,8 @@ use tradelane_tape::{Kind, Node, Tape};
 use super::{DOCUMENT, Events, KeyPlace, RecordPlace, malformed};
 use crate::error::{HubError, Result};
 
-/// The longest value of an attribute that is looked at.
-const MAX_ATTRIBUTE: usize = 2_048;
+/// The longest value of an attribute that is looked at; as long as a key that is taken from an event.
+const MAX_ATTRIBUTE: usize = crate::key_field::MAX_KEY;
 
 /// Structured mode: one JSON document with attributes and `data`.
 pub(super) fn structured(bytes: &Bytes) -> Result<Events> {

@@ -9,11 +9,12 @@ use tradelane_model::{Timestamp, codes};
 
 use super::framed::Schemas;
 use super::partitioner::Spread;
-use super::{Events, RecordPlace, Refused, SealedBatch, SealedPart};
+use super::{Events, Refused, SealedBatch, SealedPart};
 use crate::batch::{self, BatchWriter};
 use crate::dictionaries::BatchPacking;
 use crate::envelope::{Around, Envelope, Header, KeyAndHeaders};
-use crate::error::{HubError, Result};
+use crate::error::{HubError, Place, Result};
+use crate::key_field::Found;
 use crate::keyring::BatchKeys;
 use crate::native::Looking;
 use crate::views::{CompiledContract, Verdict};
@@ -167,32 +168,14 @@ impl<'a, 'o> Sealing<'a, 'o> {
     }
 
     fn all(&mut self, range: Range<usize>) -> Result<()> {
-        let Work { events, needs_keys, .. } = self.work;
         for index in range {
             let before = self.event.len();
-            let sealed = match events.around.get(index) {
-                _ if *needs_keys && events.key(index).is_none() => Err((codes::KEY_REQUIRED, Vec::new())),
-                None => self.event(events.get(index), before)?,
-                Some(place) => self.record(index, place, before)?,
-            };
-            if let Err((code, places)) = sealed {
+            if let Err((code, places)) = self.record(index, before)? {
                 self.event.truncate(before);
                 self.refused.push(Refused { index, code, places });
             }
         }
         Ok(())
-    }
-
-    /// An event on its own.
-    fn event(&mut self, event: &[u8], before: usize) -> Result<Verdict> {
-        let schema = match self.value(event)? {
-            Ok((schema, _)) => schema,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let mut around = KeyAndHeaders::default();
-        Envelope::name_schema(&mut around, schema);
-        self.put(None, self.work.now.millis(), around, Some(before))?;
-        Ok(Ok(()))
     }
 
     /// Checks an event and seals it behind those before it. Answers which schema it names, and what cut it.
@@ -212,34 +195,44 @@ impl<'a, 'o> Sealing<'a, 'o> {
     }
 
     /// An event with what travels around it. A record without a value says only that its key is no more.
-    fn record(&mut self, index: usize, place: &RecordPlace, before: usize) -> Result<Verdict> {
+    fn record(&mut self, index: usize, before: usize) -> Result<Verdict> {
         let Work { contract: newest, events, keys, now, .. } = self.work;
+        let (place, given) = (events.around.get(index), events.key(index));
+        let is_tombstone = place.is_some_and(|place| place.is_tombstone);
         let (mut schema, mut contract) = (None, None);
-        if !place.is_tombstone {
+        self.looking.found = Found::nothing(given.is_none() && events.have_keys_inside);
+        if !is_tombstone {
             match self.value(events.get(index))? {
                 Ok((named, cut)) => (schema, contract) = (named, Some(cut)),
                 Err(refused) => return Ok(Err(refused)),
             }
         }
+        let found = std::mem::take(&mut self.looking.found);
+        let key = given.or(found.key.as_deref());
+        if self.work.needs_keys && key.is_none() {
+            let message = codes::KEY_REQUIRED.info().title.to_owned();
+            let place = Place { pointer: String::new(), rule: "key".into(), message };
+            return Ok(Err((codes::KEY_REQUIRED, vec![place])));
+        }
         let text = |range: &Range<usize>| events.body.get(range.clone()).unwrap_or_default();
-        let headers: Vec<Header<'_>> =
-            place.headers.iter().map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
-        let around = Around { key: events.key(index), headers: &headers };
+        let headers = place.into_iter().flat_map(|place| &place.headers);
+        let headers: Vec<Header<'_>> = headers.map(|(name, value)| (text(name), value.as_ref().map(text))).collect();
+        let around = Around { key, headers: &headers, person: found.person.as_deref() };
         // One number says what cut all parts of a record.
         let CompiledContract { envelope, tagger, .. } = contract.as_deref().unwrap_or(newest);
         let event = self.event.get(before..).unwrap_or_default();
         match envelope.seal(&mut self.looking.tape, &around, event, tagger, keys)? {
             Ok(mut stored) => {
                 Envelope::name_schema(&mut stored, schema);
-                let time = place.time.unwrap_or_else(|| now.millis());
-                self.put(events.key(index), time, stored, (!place.is_tombstone).then_some(before))?;
+                let time = place.and_then(|place| place.time).unwrap_or_else(|| now.millis());
+                self.put(key, time, stored, (!is_tombstone).then_some(before))?;
             }
             Err(refused) => return Ok(Err(refused)),
         }
         Ok(Ok(()))
     }
 
-    /// Puts a record behind the others of its partition, which the key as it came chooses; its event begins at `value`.
+    /// Puts a record behind the others of its partition, which the key in the clear chooses; its event begins at `value`.
     fn put(&mut self, key: Option<&[u8]>, time: i64, around: KeyAndHeaders, value: Option<usize>) -> Result<()> {
         let nth = self.work.spread.nth(key);
         match &mut self.sealed {
