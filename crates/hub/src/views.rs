@@ -296,6 +296,13 @@ impl Hub {
         self.contract_at(&model, product, revision)
     }
 
+    /// Is there such a revision of the product's contract, as far as this model knows?
+    pub(crate) fn knows_revision(model: &Model, product: &ProductId, revision: u32) -> bool {
+        let cut = Cut::of(revision);
+        let history = model.contract_of(product);
+        history.is_some_and(|history| history.at(cut.revision).is_some() && history.at(cut.schema()).is_some())
+    }
+
     /// The contract as an event was cut by it: `revision` is a [`Cut`]'s number, which without a schema from an earlier
     /// revision is the number of the revision.
     pub(crate) fn contract_at(

@@ -7,7 +7,7 @@ use support::records::{Sent, batch, got, value};
 use support::{World, product};
 use tradelane_hub::{Caller, FetchRecords, PublishRecords, Reader, RecordsOutcome, RecordsPage};
 use tradelane_model::codes;
-use tradelane_records::{Batch, BatchHead, Limits};
+use tradelane_records::{Batch, BatchBuilder, BatchHead, Decompressor, HeaderSource, Limits};
 
 const CONTRACT_WITH_KEYS: &str = r#"
 apiVersion: v3.1.0
@@ -422,6 +422,36 @@ async fn a_batch_of_a_clusters_that_is_damaged_is_withheld_and_reported_and_hold
     let reported = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
     let records: Vec<_> = reported.value().iter().map(|entry| entry.record).collect();
     assert_eq!(records, [Some(10), Some(13), Some(0), Some(20)]);
+}
+
+#[tokio::test]
+async fn a_record_of_a_version_that_never_was_is_withheld_and_the_others_of_its_batch_are_shown() {
+    /// Where a sealed event says which version of its contract cut it.
+    const VERSION: std::ops::Range<usize> = 4..8;
+    let world = World::new().await;
+    let orders = [r#"{"id":"1","sku":"A","qty":1,"price":2.5}"#, r#"{"id":"2","sku":"A","qty":1,"price":2.5}"#];
+    let orders = orders.map(value);
+    let publish = PublishRecords { product: product(), partition: 0, batch: batch(&orders, BatchHead::default()) };
+    let outcome = world.hub.seal_records(&world.publisher, publish).await.unwrap();
+    let tradelane_hub::SealOutcome::Sealed(sealed) = outcome else { panic!("refused") };
+    let (stored, _) = Batch::parse(&sealed.batch, &Limits::default()).unwrap();
+    let mut bytes = Vec::new();
+    let mut junk = BatchBuilder::new(&mut bytes, &BatchHead::of(&stored));
+    for (delta, record) in (0..).zip(stored.records(&mut Decompressor::new(), &Limits::default()).unwrap()) {
+        let record = record.unwrap();
+        let mut value = record.value.unwrap().to_vec();
+        if delta == 0 {
+            value[VERSION].copy_from_slice(&77_u32.to_le_bytes());
+        }
+        junk.push(delta, record.timestamp, record.key, Some(&value), HeaderSource::NONE).unwrap();
+    }
+    junk.finish(1).unwrap();
+    let reader = world.hub.reader(&world.near, &product(), None).await.unwrap();
+    let page = world.hub.render_records(&reader, 0, 0, vec![bytes.into()]).await.unwrap();
+    let shown = got(&RecordsPage { batches: page.batches, next: 0, start: 0, end: 0, leaf: None });
+    assert_eq!(shown.iter().map(|record| record.offset).collect::<Vec<_>>(), [1]);
+    let reported = world.hub.quarantine(&world.owner, &product(), 0, 10).await.unwrap();
+    assert_eq!(reported.value().iter().map(|entry| entry.record).collect::<Vec<_>>(), [Some(0)]);
 }
 
 #[tokio::test]

@@ -134,6 +134,9 @@ pub enum Withheld {
     /// The event is of another version of the contract than its reader reads, into whose form it cannot be brought.
     #[error("the record is of another version of its contract than the reader's, and cannot be shown in that one")]
     OtherVersion,
+    /// There is no such version of the product's contract: the record is none of this hub's making.
+    #[error("the record names a version of its contract that there is not")]
+    UnknownVersion,
 }
 
 impl Withheld {
@@ -156,6 +159,7 @@ impl Withheld {
             Self::OtherShape => "other-shape",
             Self::Unclassifiable => "unclassifiable",
             Self::OtherVersion => "other-version",
+            Self::UnknownVersion => "unknown-version",
         }
     }
 }

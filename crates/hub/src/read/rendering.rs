@@ -132,14 +132,12 @@ impl Hub {
         let sealed = records.iter().flat_map(Record::sealed_parts);
         let context = &reader.view.current.product;
         self.inner().keyring.preload(&reader.product, context, sealed, self.now()).await?;
-        let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, source, records, keys);
-        let mut rendered = self.inner().keyring.with_data_keys(work).await?;
-        if rendered.as_ref().is_err_and(|error| error.code == codes::NOT_FOUND) {
+        if !self.knows_revisions(reader, records) {
             // Another node may have sealed it under a revision of the contract that this one has not heard of.
             self.hear_others().await?;
-            rendered = self.inner().keyring.with_data_keys(work).await?;
         }
-        let (bytes, index, mut done) = rendered?;
+        let work = |keys: &NotingKeys<'_>| self.render_with::<F>(reader, source, records, keys);
+        let (bytes, index, mut done) = self.inner().keyring.with_data_keys(work).await??;
         add(&self.inner().counters.batches_rendered, 1);
         done.is_whole = done.withheld.is_empty();
         for (offset, reason) in std::mem::take(&mut done.withheld) {
@@ -147,6 +145,16 @@ impl Hub {
             self.report_withheld(&reader.product, reader.partition, offset, codes::WITHHELD, &text).await;
         }
         Ok((bytes.freeze(), index, done))
+    }
+
+    fn knows_revisions(&self, reader: &Reader, records: &[Record<'_>]) -> bool {
+        let model = self.model();
+        let mut known = None;
+        let revisions = records.iter().filter_map(|record| record.sealed_parts().next().and_then(Header::read));
+        revisions.map(|header| header.shape).all(|revision| {
+            let again = known.replace(revision) == Some(revision);
+            again || Self::knows_revision(&model, &reader.product, revision)
+        })
     }
 
     fn render_with<F: Frame>(
@@ -184,6 +192,10 @@ impl Hub {
                 None => reader.view.current.revision,
             };
             if views.as_ref().is_none_or(|known| known.revision != revision) {
+                if !Self::knows_revision(&self.model(), &reader.product, revision) {
+                    work.done.withheld.push((offset, Withheld::UnknownVersion));
+                    continue;
+                }
                 views = Some(self.views_of(reader, revision, envelope)?);
             }
             if let Some(views) = &views {
