@@ -109,15 +109,27 @@ impl Hub {
         })
     }
 
+    /// May the caller do away with what its organization keeps of a product's topic, such as the offsets of a group? Who may
+    /// read it may; and everybody, where nobody of the organization can read it any more.
+    pub fn may_forget(&self, caller: &Caller, product: &ProductId) -> bool {
+        let (model, own) = (self.model(), &caller.organization.id);
+        let Some(product) = model.products.get(product) else { return true };
+        let is_read = product.owner == *own || model.live_grants(own, &product.id, self.now()).next().is_some();
+        !is_read || self.is_readable(&model, caller, product)
+    }
+
+    fn is_readable(&self, model: &Model, caller: &Caller, product: &Product) -> bool {
+        let own = &caller.organization.id;
+        if product.owner == *own {
+            return self.decide(caller, Act::Read, On::Product(&product.id)).is_ok();
+        }
+        let grant = model.live_grants(own, &product.id, self.now()).next().cloned();
+        grant.is_some_and(|grant| self.decide(caller, Act::Read, On::Grant(&grant)).is_ok())
+    }
+
     fn topic_for(&self, caller: &Caller, product: &Arc<Product>) -> Option<Topic> {
         let (model, organization) = (self.model(), &caller.organization.id);
-        let readable = match product.owner == *organization {
-            true => self.decide(caller, Act::Read, On::Product(&product.id)).is_ok(),
-            false => {
-                let grant = model.live_grants(organization, &product.id, self.now()).next().cloned();
-                grant.is_some_and(|grant| self.decide(caller, Act::Read, On::Grant(&grant)).is_ok())
-            }
-        };
+        let readable = self.is_readable(&model, caller, product);
         let publishable = self.decide(caller, Act::Publish, On::Product(&product.id)).is_ok();
         if !(readable || publishable) {
             return None;

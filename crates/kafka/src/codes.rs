@@ -12,6 +12,7 @@ pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(crate) const MESSAGE_TOO_LARGE: i16 = 10;
 pub(crate) const INVALID_REQUIRED_ACKS: i16 = 21;
 pub(crate) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
+pub(crate) const GROUP_AUTHORIZATION_FAILED: i16 = 30;
 pub(crate) const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 pub(crate) const ILLEGAL_SASL_STATE: i16 = 34;
 pub(crate) const UNSUPPORTED_VERSION: i16 = 35;

@@ -5,6 +5,8 @@
 mod compressed;
 #[path = "cluster/events.rs"]
 mod events;
+#[path = "cluster/group_rights.rs"]
+mod group_rights;
 mod support;
 
 use std::path::Path;
@@ -139,6 +141,7 @@ async fn a_cluster_behind_the_hub() {
     compaction_keeps_the_last_of_each_key(&kafka, &world).await;
     kafkas_own_tools_publish_and_read_in_groups(&kafka, &world).await;
     an_organizations_groups_are_its_own(&world).await;
+    group_rights::who_may_not_read_a_topic_neither_moves_nor_deletes_what_groups_have_read_of_it(&world).await;
     requests_sent_together_are_stored_and_answered_in_order(&world).await;
     an_avro_product_is_sealed_in_and_shown_in_the_schema_of_the_view(&kafka, &world).await;
     what_was_read_ahead_is_for_the_credential_and_the_isolation_it_was_read_for(&world).await;

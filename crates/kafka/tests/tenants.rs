@@ -323,3 +323,26 @@ async fn a_list_of_topics_has_what_is_granted_and_ids_do_not_help() {
         assert!(fetched.contains("error_code: 3"), "fetched by the text of an id: {fetched}");
     }
 }
+
+/// What others of the organization read is kept from who only publishes: to skip what they have not read, or to have them read
+/// all of it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_a_topic_neither_moves_nor_deletes_what_groups_have_read_of_it() {
+    const MAY_NOT_READ: &str = "error_code: 29";
+    const MAY_NOT_DELETE: &str = "error_code: 30";
+    let world = World::new().await;
+    let mut owner = world.client("acme.owner").await;
+    let mut publisher = world.client("acme.wms").await;
+    let committed = owner.ask(8, &commit(TOPIC, "readers", 4_711)).await;
+    assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+    for (api, refusal) in
+        [("OffsetCommit", MAY_NOT_READ), ("OffsetDelete", MAY_NOT_READ), ("DeleteGroups", MAY_NOT_DELETE)]
+    {
+        let answer = ask(&mut publisher, api, TOPIC, "readers").await.unwrap();
+        assert!(answer.contains(refusal), "{api}: {answer}");
+    }
+    let kept = ask(&mut owner, "OffsetFetch", TOPIC, "readers").await.unwrap();
+    assert!(kept.contains("committed_offset: 4711"), "{kept}");
+    let deleted = ask(&mut owner, "DeleteGroups", TOPIC, "readers").await.unwrap();
+    assert!(deleted.contains("error_code: 0"), "{deleted}");
+}

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tradelane_keys::SecretBytes;
+use tradelane_keys::{AeadKey, SecretBytes};
 use tradelane_model::{Action, Class, ViewSpec};
 use tradelane_seal::bench_docs::{self, KINDS, Size};
 use tradelane_seal::{OpenedEvent, ProductContext, Rules, Scratch, SubjectTagger, View, ViewKeys};
@@ -93,6 +93,15 @@ fn run(size: Size, subjects: bool, report: &mut impl std::io::Write) {
         });
         line(&format!("  open + {name}"), ns);
     }
+    // What revealing a section cannot be below, whatever is around it.
+    let (key, nonce, mut sealed, mut opened) = (AeadKey::new(&secret), [7; 12], [7; 32], [0; 32]);
+    let tag = key.seal_in_place_detached(&nonce, &[], &mut sealed);
+    let ns = best(|_| {
+        let sealed = std::hint::black_box(&sealed);
+        key.open_detached(&nonce, &[], sealed, &tag, &mut opened).expect("opens");
+        std::hint::black_box(&opened);
+    });
+    line("AES-256-GCM opens 32 bytes", ns);
     let ns = best(|i| drop(std::hint::black_box(bench_docs::peer_mask(&documents[i], &shapes[kind(i)]))));
     line("peer: DOM, mask all, serialize", ns);
     let ns = best(|i| drop(std::hint::black_box(serde_json::from_slice::<serde_json::Value>(&documents[i]))));

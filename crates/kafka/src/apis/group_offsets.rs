@@ -1,5 +1,5 @@
-//! OffsetCommit, OffsetFetch and OffsetDelete: what groups have read. Topics that do not exist for the caller cannot be
-//! committed, and offsets of a topic that it may no longer see are not shown.
+//! OffsetCommit, OffsetFetch and OffsetDelete: what groups have read. Offsets of a topic are kept and deleted by who may read
+//! it, and those of a topic that one may no longer see are not shown.
 
 use std::collections::HashMap;
 
@@ -38,10 +38,20 @@ impl<'a> Visible<'a> {
 
     /// The product of the topic of that name, if it has the partition.
     fn product(&mut self, name: &str, partition: i32) -> Option<&str> {
+        self.topic(name, partition).map(|topic| topic.product.as_str())
+    }
+
+    /// The same of one that the caller may read: who only publishes to it keeps no offsets of it.
+    fn readable(&mut self, name: &str, partition: i32) -> Result<&str, i16> {
+        let topic = self.topic(name, partition).ok_or(codes::UNKNOWN_TOPIC_OR_PARTITION)?;
+        if topic.readable { Ok(topic.product.as_str()) } else { Err(codes::TOPIC_AUTHORIZATION_FAILED) }
+    }
+
+    fn topic(&mut self, name: &str, partition: i32) -> Option<&Topic> {
         let ask = self.ask;
         let topic = self.known.entry(name.to_owned()).or_insert_with(|| ask.topic(name)).as_ref()?;
         let is_there = u32::try_from(partition).is_ok_and(|partition| partition < topic.partitions);
-        is_there.then_some(topic.product.as_str())
+        is_there.then_some(topic)
     }
 }
 
@@ -54,13 +64,10 @@ pub(crate) async fn commit(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let product = visible.product(&topic.name, partition.partition_index);
+            let product = visible.readable(&topic.name, partition.partition_index);
             let response = OffsetCommitResponsePartition::default().with_partition_index(partition.partition_index);
-            partitions.push(match product {
-                Some(_) => response,
-                None => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
-            });
-            if let Some(product) = product {
+            partitions.push(response.with_error_code(product.err().unwrap_or(codes::NONE)));
+            if let Ok(product) = product {
                 offsets.push(NewOffset {
                     topic: product.to_owned(),
                     partition: partition.partition_index,
@@ -197,13 +204,10 @@ pub(crate) async fn delete(ask: &Ask<'_>, quiet: &mut Quiet) -> Result<Rope, Mal
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
-            let product = visible.product(&topic.name, partition.partition_index);
+            let product = visible.readable(&topic.name, partition.partition_index);
             let response = OffsetDeleteResponsePartition::default().with_partition_index(partition.partition_index);
-            partitions.push(match product {
-                Some(_) => response,
-                None => response.with_error_code(codes::UNKNOWN_TOPIC_OR_PARTITION),
-            });
-            if let Some(product) = product {
+            partitions.push(response.with_error_code(product.err().unwrap_or(codes::NONE)));
+            if let Ok(product) = product {
                 places.push((product.to_owned(), partition.partition_index));
             }
         }

@@ -14,7 +14,9 @@ use kafka_protocol::messages::{
     ListGroupsRequest, ListGroupsResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
-use tradelane_groups::{GroupError, GroupState, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, SyncGroup};
+use tradelane_groups::{
+    GroupError, GroupState, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, OffsetFetch, SyncGroup,
+};
 
 use crate::apis::{Ask, Quiet, holder};
 use crate::codes;
@@ -266,10 +268,19 @@ pub(crate) async fn delete(ask: &Ask<'_>, quiet: Quiet) -> Result<Rope, Malforme
     let request: DeleteGroupsRequest = ask.request.decode()?;
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group in request.groups_names {
-        let deleted = code(ask.shared.groups.delete(ask.scope(), &group).await);
+        let deleted = match may_delete(ask, &group).await {
+            Ok(()) => code(ask.shared.groups.delete(ask.scope(), &group).await),
+            Err(code) => code,
+        };
         results.push(DeletableGroupResult::default().with_group_id(group).with_error_code(deleted));
     }
     ask.request.reply(&DeleteGroupsResponse::default().with_throttle_time_ms(quiet.millis()).with_results(results))
+}
+
+async fn may_delete(ask: &Ask<'_>, group: &GroupId) -> Result<(), i16> {
+    let all = OffsetFetch { group: group.to_string(), wanted: None };
+    let offsets = ask.shared.groups.fetch(ask.scope(), all).await.map_err(GroupError::code)?;
+    ask.may_delete_group(offsets.iter().filter_map(|offset| offset.topic.parse().ok()))
 }
 
 pub(crate) fn code(outcome: Result<(), GroupError>) -> i16 {

@@ -116,6 +116,15 @@ impl Ask<'_> {
         }
     }
 
+    /// May the caller delete a group that has offsets of these products? Not if there is one that others of its organization
+    /// read and it may not.
+    pub(crate) fn may_delete_group(&self, mut products: impl Iterator<Item = ProductId>) -> Result<(), i16> {
+        match products.all(|product| self.shared.hub.may_forget(self.caller, &product)) {
+            true => Ok(()),
+            false => Err(codes::GROUP_AUTHORIZATION_FAILED),
+        }
+    }
+
     /// What the caller calls a product's topic.
     pub(crate) fn name_of(&self, product: &ProductId) -> TopicName {
         let name = self.shared.hub.topic_name(self.caller, product);

@@ -32,7 +32,7 @@ impl Passing<'_> {
         let request: DescribeConfigsRequest = self.ask.request.decode()?;
         let mut asked = HashMap::new();
         for resource in request.resources.iter().filter(|resource| resource.resource_type == TOPIC) {
-            if let Some(inner) = self.inner_name(&TopicName(resource.resource_name.clone())) {
+            if let Ok(inner) = self.inner_name(&TopicName(resource.resource_name.clone())) {
                 asked.insert(inner.0, resource.resource_name.clone());
             }
         }

@@ -1,15 +1,20 @@
 //! Groups: each organization's own, under its own names. What members say to each other stays as it is, but for the topics
 //! that they want, which the broker reads as well.
 
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, SyncGroupRequest,
+    ListGroupsRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 
 use super::{Failed, Passing};
+use crate::codes;
 use crate::names::{group, outside};
 use crate::subscription::CONSUMER;
 use crate::wire::Rope;
+
+/// The version of OffsetFetch in which all offsets of one group are asked for.
+const ALL_OFFSETS: i16 = 7;
 
 /// A request of one group's: its id is mapped, and nothing else is looked at.
 macro_rules! of_one_group {
@@ -115,15 +120,34 @@ impl Passing<'_> {
 
     pub(super) async fn delete_groups(&mut self) -> Result<Rope, Failed> {
         let mut request: DeleteGroupsRequest = self.ask.request.decode()?;
-        for name in &mut request.groups_names {
-            *name = group(self.organization(), name);
+        let mut refused = Vec::new();
+        for name in std::mem::take(&mut request.groups_names) {
+            let inner = group(self.organization(), &name);
+            match self.may_delete(&inner).await? {
+                Ok(()) => request.groups_names.push(inner),
+                Err(code) => {
+                    refused.push(DeletableGroupResult::default().with_group_id(name).with_error_code(code));
+                }
+            }
         }
-        let mut answer = self.call(&request).await?;
+        let mut answer = if request.groups_names.is_empty() { Default::default() } else { self.call(&request).await? };
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
         for deleted in &mut answer.results {
             deleted.group_id = self.own(&deleted.group_id).unwrap_or_default();
         }
+        answer.results.extend(refused);
         Ok(self.ask.request.reply(&answer)?)
+    }
+
+    /// As the cluster has the group's offsets.
+    async fn may_delete(&self, group: &GroupId) -> Result<Result<(), i16>, Failed> {
+        let all = OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(None);
+        let found = self.call_in(ALL_OFFSETS, &all).await?;
+        if found.error_code != codes::NONE {
+            return Ok(Err(found.error_code));
+        }
+        let names = &self.way.cluster.names;
+        Ok(self.ask.may_delete_group(found.topics.iter().filter_map(|topic| names.product(&topic.name))))
     }
 
     pub(super) fn own(&self, name: &GroupId) -> Option<GroupId> {

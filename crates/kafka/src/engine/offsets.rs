@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
 };
 
 use super::{Failed, Passing};
-use crate::codes::UNKNOWN_TOPIC_OR_PARTITION as UNKNOWN;
+use crate::codes::{TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION as UNKNOWN};
 use crate::names::{group, transaction};
 use crate::quota::Of;
 use crate::wire::{Rope, text};
@@ -30,17 +30,18 @@ const CONSUMER: BrokerId = BrokerId(-1);
 /// The caller's names of topics, by the cluster's.
 type Asked = HashMap<TopicName, TopicName>;
 
-/// Takes the topics that do not exist for the caller out of `$topics` and renames the others; their names go into `$asked`.
+/// Takes the topics for which `$find` finds no name out of `$topics`, each with why, and renames the others; their names go
+/// into `$asked`.
 macro_rules! split {
-    ($passing:ident, $topics:expr, $name:ident, $asked:ident) => {{
+    ($passing:ident, $find:ident, $topics:expr, $name:ident, $asked:ident) => {{
         let (mut visible, mut hidden) = (Vec::new(), Vec::new());
         for mut topic in std::mem::take(&mut $topics) {
-            match $passing.inner_name(&topic.$name) {
-                Some(name) => {
+            match $passing.$find(&topic.$name) {
+                Ok(name) => {
                     $asked.insert(name.clone(), std::mem::replace(&mut topic.$name, name));
                     visible.push(topic);
                 }
-                None => hidden.push(topic),
+                Err(code) => hidden.push((topic, code)),
             }
         }
         $topics = visible;
@@ -72,8 +73,15 @@ macro_rules! rename_all {
 
 impl Passing<'_> {
     /// The cluster's name of a topic that exists for the caller.
-    pub(super) fn inner_name(&self, name: &TopicName) -> Option<TopicName> {
-        Some(self.way.cluster.names.topic(&self.ask.topic(name)?.product))
+    pub(super) fn inner_name(&self, name: &TopicName) -> Result<TopicName, i16> {
+        let topic = self.ask.topic(name).ok_or(UNKNOWN)?;
+        Ok(self.way.cluster.names.topic(&topic.product))
+    }
+
+    /// The same of one that it may read: who only publishes to it keeps no offsets of it.
+    fn readable_name(&self, name: &TopicName) -> Result<TopicName, i16> {
+        let topic = self.ask.topic(name).ok_or(UNKNOWN)?;
+        if topic.readable { Ok(self.way.cluster.names.topic(&topic.product)) } else { Err(TOPIC_AUTHORIZATION_FAILED) }
     }
 
     /// The caller's name of a topic of the cluster, if that exists for it.
@@ -88,15 +96,15 @@ impl Passing<'_> {
         let version = self.ask.request.version;
         request.replica_id = CONSUMER;
         let mut asked = Asked::new();
-        let hidden = split!(self, request.topics, name, asked);
+        let hidden = split!(self, inner_name, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
         answer.throttle_time_ms = if version >= 2 { self.throttle(answer.throttle_time_ms) } else { 0 };
-        answer.topics.extend(hidden.into_iter().map(|topic| {
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
             let refused = topic.partitions.iter().map(|partition| {
                 ListOffsetsPartitionResponse::default()
                     .with_partition_index(partition.partition_index)
-                    .with_error_code(UNKNOWN)
+                    .with_error_code(code)
             });
             ListOffsetsTopicResponse::default().with_partitions(refused.collect()).with_name(topic.name)
         }));
@@ -107,14 +115,15 @@ impl Passing<'_> {
         let mut request: OffsetForLeaderEpochRequest = self.ask.request.decode()?;
         request.replica_id = CONSUMER;
         let mut asked = Asked::new();
-        let hidden = split!(self, request.topics, topic, asked);
+        let hidden = split!(self, inner_name, request.topics, topic, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, topic, asked);
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
-        answer.topics.extend(hidden.into_iter().map(|topic| {
-            let refused = topic.partitions.iter().map(|partition| {
-                EpochEndOffset::default().with_partition(partition.partition).with_error_code(UNKNOWN)
-            });
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
+            let refused = topic
+                .partitions
+                .iter()
+                .map(|partition| EpochEndOffset::default().with_partition(partition.partition).with_error_code(code));
             OffsetForLeaderTopicResult::default().with_partitions(refused.collect()).with_topic(topic.topic)
         }));
         Ok(self.ask.request.reply(&answer)?)
@@ -127,18 +136,18 @@ impl Passing<'_> {
         let own = request.group_id.clone();
         request.group_id = group(self.organization(), &request.group_id);
         let mut asked = Asked::new();
-        let hidden = split!(self, request.topics, name, asked);
+        let hidden = split!(self, readable_name, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
         let stored = answer.topics.iter().filter(|topic| topic.partitions.iter().any(|p| p.error_code == 0));
         let stored = stored.filter_map(|topic| Some(self.ask.topic(&topic.name)?.product));
         self.ask.has_committed(&own, stored.collect()).await;
         answer.throttle_time_ms = if version >= 3 { self.throttle(answer.throttle_time_ms) } else { 0 };
-        answer.topics.extend(hidden.into_iter().map(|topic| {
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
             let refused = topic.partitions.iter().map(|partition| {
                 OffsetCommitResponsePartition::default()
                     .with_partition_index(partition.partition_index)
-                    .with_error_code(UNKNOWN)
+                    .with_error_code(code)
             });
             OffsetCommitResponseTopic::default().with_partitions(refused.collect()).with_name(topic.name)
         }));
@@ -152,18 +161,18 @@ impl Passing<'_> {
         request.group_id = group(self.organization(), &request.group_id);
         request.transactional_id = transaction(self.organization(), &request.transactional_id);
         let mut asked = Asked::new();
-        let hidden = split!(self, request.topics, name, asked);
+        let hidden = split!(self, readable_name, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
         let stored = answer.topics.iter().filter(|topic| topic.partitions.iter().any(|p| p.error_code == 0));
         let stored = stored.filter_map(|topic| Some(self.ask.topic(&topic.name)?.product));
         self.ask.has_committed(&own, stored.collect()).await;
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
-        answer.topics.extend(hidden.into_iter().map(|topic| {
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
             let refused = topic.partitions.iter().map(|partition| {
                 TxnOffsetCommitResponsePartition::default()
                     .with_partition_index(partition.partition_index)
-                    .with_error_code(UNKNOWN)
+                    .with_error_code(code)
             });
             TxnOffsetCommitResponseTopic::default().with_partitions(refused.collect()).with_name(topic.name)
         }));
@@ -175,15 +184,15 @@ impl Passing<'_> {
         self.ask.charge(Of::Commits, 1, self.quiet);
         request.group_id = group(self.organization(), &request.group_id);
         let mut asked = Asked::new();
-        let hidden = split!(self, request.topics, name, asked);
+        let hidden = split!(self, readable_name, request.topics, name, asked);
         let mut answer = if request.topics.is_empty() { Default::default() } else { self.call(&request).await? };
         rename!(answer.topics, name, asked);
         answer.throttle_time_ms = self.throttle(answer.throttle_time_ms);
-        answer.topics.extend(hidden.into_iter().map(|topic| {
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
             let refused = topic.partitions.iter().map(|partition| {
                 OffsetDeleteResponsePartition::default()
                     .with_partition_index(partition.partition_index)
-                    .with_error_code(UNKNOWN)
+                    .with_error_code(code)
             });
             OffsetDeleteResponseTopic::default().with_partitions(refused.collect()).with_name(topic.name)
         }));
@@ -200,7 +209,7 @@ impl Passing<'_> {
         request.group_id = group(self.organization(), &request.group_id);
         let mut asked = Asked::new();
         let hidden = match &mut request.topics {
-            Some(topics) => split!(self, *topics, name, asked),
+            Some(topics) => split!(self, inner_name, *topics, name, asked),
             None => Vec::new(),
         };
         let mut answer = self.call(&request).await?;
@@ -210,12 +219,12 @@ impl Passing<'_> {
         }
         answer.throttle_time_ms =
             if self.ask.request.version >= 3 { self.throttle(answer.throttle_time_ms) } else { 0 };
-        answer.topics.extend(hidden.into_iter().map(|topic| {
+        answer.topics.extend(hidden.into_iter().map(|(topic, code)| {
             let refused = topic.partition_indexes.iter().map(|index| {
                 OffsetFetchResponsePartition::default()
                     .with_partition_index(*index)
                     .with_committed_offset(-1)
-                    .with_error_code(UNKNOWN)
+                    .with_error_code(code)
             });
             OffsetFetchResponseTopic::default().with_partitions(refused.collect()).with_name(topic.name)
         }));
@@ -230,7 +239,7 @@ impl Passing<'_> {
             asked.group_id = group(self.organization(), &asked.group_id);
             let mut names = Asked::new();
             let hidden = match &mut asked.topics {
-                Some(topics) => split!(self, *topics, name, names),
+                Some(topics) => split!(self, inner_name, *topics, name, names),
                 None => Vec::new(),
             };
             let names = asked.topics.is_some().then_some(names);
@@ -245,12 +254,12 @@ impl Passing<'_> {
                 Some(names) => rename!(found.topics, name, names),
                 None => rename_all!(self, found.topics, name),
             }
-            found.topics.extend(hidden.into_iter().map(|topic| {
+            found.topics.extend(hidden.into_iter().map(|(topic, code)| {
                 let refused = topic.partition_indexes.iter().map(|index| {
                     OffsetFetchResponsePartitions::default()
                         .with_partition_index(*index)
                         .with_committed_offset(-1)
-                        .with_error_code(UNKNOWN)
+                        .with_error_code(code)
                 });
                 OffsetFetchResponseTopics::default().with_partitions(refused.collect()).with_name(topic.name)
             }));
