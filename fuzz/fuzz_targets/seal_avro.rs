@@ -56,7 +56,7 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     Arc::new(Rules::compile(&shape, 1).expect("compiles"))
 });
 
-/// The schema is the text up to the first line feed, the event what follows.
+// The schema is the text up to the first line feed, the event what follows.
 fuzz_target!(|data: &[u8]| {
     let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
     let (schema, event) = (&data[..end], &data[end + 1..]);
