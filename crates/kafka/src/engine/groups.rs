@@ -1,7 +1,11 @@
 //! Groups: each organization's own, under its own names. What members say to each other stays as it is, but for the topics
 //! that they want, which the broker reads as well.
 
+use std::collections::HashMap;
+
 use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use kafka_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
     ListGroupsRequest, OffsetFetchRequest, SyncGroupRequest,
@@ -13,8 +17,8 @@ use crate::names::{group, outside};
 use crate::subscription::CONSUMER;
 use crate::wire::Rope;
 
-/// The version of OffsetFetch in which all offsets of one group are asked for.
-const ALL_OFFSETS: i16 = 7;
+/// The version of OffsetFetch in which all offsets of several groups are asked for.
+const ALL_OFFSETS: i16 = 8;
 
 /// A request of one group's: its id is mapped, and nothing else is looked at.
 macro_rules! of_one_group {
@@ -120,14 +124,14 @@ impl Passing<'_> {
 
     pub(super) async fn delete_groups(&mut self) -> Result<Rope, Failed> {
         let mut request: DeleteGroupsRequest = self.ask.request.decode()?;
+        let inner = request.groups_names.iter().map(|name| group(self.organization(), name)).collect();
+        let verdicts = self.may_delete(inner).await?;
         let mut refused = Vec::new();
         for name in std::mem::take(&mut request.groups_names) {
             let inner = group(self.organization(), &name);
-            match self.may_delete(&inner).await? {
-                Ok(()) => request.groups_names.push(inner),
-                Err(code) => {
-                    refused.push(DeletableGroupResult::default().with_group_id(name).with_error_code(code));
-                }
+            match verdicts.get(&inner).copied().unwrap_or(codes::GROUP_AUTHORIZATION_FAILED) {
+                codes::NONE => request.groups_names.push(inner),
+                code => refused.push(DeletableGroupResult::default().with_group_id(name).with_error_code(code)),
             }
         }
         let mut answer = if request.groups_names.is_empty() { Default::default() } else { self.call(&request).await? };
@@ -139,15 +143,22 @@ impl Passing<'_> {
         Ok(self.ask.request.reply(&answer)?)
     }
 
-    /// As the cluster has the group's offsets.
-    async fn may_delete(&self, group: &GroupId) -> Result<Result<(), i16>, Failed> {
-        let all = OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(None);
-        let found = self.call_in(ALL_OFFSETS, &all).await?;
-        if found.error_code != codes::NONE {
-            return Ok(Err(found.error_code));
-        }
+    /// What the caller is to hear of each group before it is deleted, by the offsets that the cluster has of them: one question
+    /// for all.
+    async fn may_delete(&self, groups: Vec<GroupId>) -> Result<HashMap<GroupId, i16>, Failed> {
+        let all = |name| OffsetFetchRequestGroup::default().with_group_id(name).with_topics(None);
+        let asked = OffsetFetchRequest::default().with_groups(groups.into_iter().map(all).collect());
+        let found = self.call_in(ALL_OFFSETS, &asked).await?;
         let names = &self.way.cluster.names;
-        Ok(self.ask.may_delete_group(found.topics.iter().filter_map(|topic| names.product(&topic.name))))
+        let verdict = |group: OffsetFetchResponseGroup| {
+            let products = group.topics.iter().filter_map(|topic| names.product(&topic.name));
+            let code = match group.error_code {
+                codes::NONE => self.ask.may_delete_group(products).err().unwrap_or(codes::NONE),
+                code => code,
+            };
+            (group.group_id, code)
+        };
+        Ok(found.groups.into_iter().map(verdict).collect())
     }
 
     pub(super) fn own(&self, name: &GroupId) -> Option<GroupId> {
